@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// The one door through which randomness comes, so that tests can hold it.
+#ifndef BASE_RANDOM_H
+#define BASE_RANDOM_H
+
+#include <stdint.h>
+
+// random_below returns a number from 0 to bound - 1, evenly distributed; 0 when bound is 0.
+uint32_t random_below(uint32_t bound);
+
+// random_seed makes the sequence of this thread repeatable; for tests.
+void random_seed(uint64_t seed);
+
+#endif

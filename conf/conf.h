@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// The configuration of both programs, read from one file. What each option means, its bounds and
+// its default stand in conf/options.c and nowhere else.
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/log.h"
+
+enum {
+    CONF_PARTITIONS_MAX = 1000, // ids are 1..1000: a version keeps them in ten bits
+};
+
+// One database server and schema. Strings are owned by the conf that holds it.
+struct conf_partition {
+    unsigned id;   // N of [partition-N], 1..partitions, for ever
+    char *host;    // NULL when a socket is used
+    unsigned port; // 0 when a socket is used
+    char *socket;  // absolute; NULL when host and port are used
+    char *user;
+    char *password;      // never logged, never printed; "" for none
+    char *password_file; // absolute path that the password was read from, or NULL
+    char *database;      // as used: with test_ in front in test mode
+    unsigned weight;
+};
+
+struct conf_store {
+    unsigned partitions;
+    unsigned replicas;    // 0 = all
+    unsigned connections; // of each thread to each partition
+    unsigned batch;       // operations in one statement, at most
+    unsigned queue;       // operations waiting for one partition in one thread, at most
+    unsigned timeout;     // ms until a statement without an answer counts as lost
+};
+
+struct conf_server {
+    char *listen;          // "host:port", "[v6]:port"
+    unsigned threads;      // 0 = one a core
+    unsigned clients;      // connections of clients in all, at most
+    size_t max_value;      // bytes
+    unsigned pipeline;     // unanswered requests on one connection, at most
+    unsigned head_timeout; // ms from a request's first byte to the end of its header block
+    unsigned idle_timeout; // ms that a connection may wait between requests
+    unsigned body_rate;    // bytes a second that a body must keep up
+    unsigned stop_timeout; // ms that requests in flight may take after SIGTERM
+    enum log_level log_level;
+    char *access_log; // NULL = none, "-" = standard output, else a file
+    bool allow_clear; // DELETE /keys/prefix: outside test mode
+};
+
+struct conf {
+    bool test; // SHERD_ENV=test
+    struct conf_store store;
+    struct conf_server server;
+    struct conf_partition *partition; // [store.partitions], partition[i].id == i + 1
+};
+
+// conf_read reads and checks the file at `path` and the environment variable SHERD_ENV. On success
+// *conf is new and the caller's. On an error *conf is NULL and `why` got one line an error found
+// (all of them, in the order of the file), each "path:line: what is wrong; what would be right";
+// "path: ..." or "SHERD_ENV: ..." where no line is to blame. Values of secret options never appear.
+// ERROR_MALFORMED (a wrong file), ERROR_SYSTEM (cannot be read), ERROR_MEMORY (`why` is of no use).
+enum error conf_read(const char *path, struct conf **conf, struct bytes *why) MUST_USE;
+
+// conf_parse is conf_read on bytes in memory; `path` serves the messages and is what relative paths
+// in the text are relative to. Files named by password_file are read.
+enum error conf_parse(const char *path, struct slice text, bool test, struct conf **conf,
+                      struct bytes *why) MUST_USE;
+
+// conf_free frees and nulls; secrets are overwritten first.
+void conf_free(struct conf **conf);
+
+// conf_print appends the whole configuration as a file that conf_parse accepts, defaults included,
+// passwords shown as `********`.
+void conf_print(const struct conf *conf, struct bytes *out);
+
+// conf_adopt takes from `fresh` into `conf` every option that may change while running. For each
+// other option that differs, `why` gets a line that names it and says that it needs a restart.
+// ERROR_MEMORY: nothing was taken.
+enum error conf_adopt(struct conf *conf, const struct conf *fresh, struct bytes *why) MUST_USE;
+
+// conf_reference appends the table of all options in Markdown: docs/configuration.md holds it.
+void conf_reference(struct bytes *out);
+
+#endif

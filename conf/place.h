@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// The sections of a configuration by number: store, server, then the partitions. For conf/ alone.
+#ifndef CONF_PLACE_H
+#define CONF_PLACE_H
+
+#include <stddef.h>
+
+#include "base/bytes.h"
+#include "conf/conf.h"
+#include "conf/options.h"
+
+enum {
+    PLACE_STORE,
+    PLACE_SERVER,
+    PLACE_PARTITION, // of partition 1
+    PLACES = PLACE_PARTITION + CONF_PARTITIONS_MAX,
+};
+
+// place_find returns the number of the section of that name, PLACES if there is none.
+size_t place_find(struct slice section);
+
+// place_section returns whose options a section has.
+enum option_section place_section(size_t place);
+
+// place_base returns the struct that holds the options of a section.
+void *place_base(struct conf *conf, size_t place);
+const void *place_base_in(const struct conf *conf, size_t place);
+
+// place_title appends `[store]`, `[partition-1]`.
+void place_title(size_t place, struct bytes *out);
+
+// place_count returns how many sections `conf` has.
+size_t place_count(const struct conf *conf);
+
+#endif

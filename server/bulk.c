@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: MIT
+// Lines are parsed while the body arrives; up to WINDOW of them are under way at once. Results
+// leave in the order of the lines, and only while the client reads them: a full window stops the
+// parsing, and a full line buffer stops the reading, so that the memory of a bulk is bounded.
+//
+// Operations on one key keep the order of their lines: a line whose slot has an operation under way
+// waits (a slot is a good enough hash of the key, and a rare false alarm costs only a moment).
+#include "server/bulk.h"
+
+#include <jansson.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/document.h"
+#include "server/http.h"
+#include "server/reply.h"
+#include "server/worker.h"
+#include "store/slot.h"
+
+enum {
+    WINDOW = 128,
+    INPUT_HIGH = 64 * 1024, // bytes of whole lines that wait; then the body is not read on
+    OUTPUT_PIECE = 16 * 1024,
+    LINE_EXTRA = 4096, // a line may be this much longer than its value needs
+};
+
+struct bulk;
+
+// One line: its operation, and its result once there is one.
+struct entry {
+    struct bulk *bulk;
+    struct operation operation;
+    struct precondition precondition;
+    unsigned slot;
+    bool done;
+    struct bytes value; // owned
+    struct bytes result;
+    size_t key_len;
+    char key[KEY_MAX];
+    char type[TYPE_MAX];
+};
+
+struct bulk {
+    struct request *request;
+    struct bytes lines; // input that is not parsed yet
+    size_t searched;    // bytes of it without a line feed
+    bool skipping;      // inside a line that was too long
+    bool ended;         // the body is complete
+    bool blocked;       // the next line waits for its slot
+    size_t first;       // entries first .. first + count - 1 (modulo WINDOW) are under way
+    size_t count;
+    uint8_t busy[SLOT_COUNT]; // operations under way by slot
+    struct entry entry[WINDOW];
+};
+
+// ---------------------------------------------------------------- results
+
+static void result_line(struct entry *e, json_t *object)
+{
+    document_append_json(&e->result, object);
+    bytes_append_char(&e->result, '\n');
+    e->done = true;
+}
+
+static void fail_line(struct entry *e, unsigned status, const char *detail)
+{
+    json_t *object = json_pack("{s:i, s:s}", "status", (int)status, "detail", detail);
+    if (object && e->key_len &&
+        !document_set_bytes(object, "key", (struct slice){e->key, e->key_len})) {
+        json_decref(object);
+        object = NULL;
+    }
+    result_line(e, object);
+}
+
+static bool set_version(json_t *object, uint64_t version)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)version);
+    return json_object_set_new(object, "version", json_string(text)) == 0;
+}
+
+static bool describe_pair(json_t *object, const struct pair *pair)
+{
+    return document_set_bytes(object, "type", pair->type) &&
+           document_set_bytes(object, "value", pair->value) && set_version(object, pair->version);
+}
+
+static unsigned success_status(const struct operation *operation, const struct outcome *outcome)
+{
+    if (operation->kind == OPERATION_GET)
+        return outcome->found ? 200 : 404;
+    return operation->kind == OPERATION_PUT && outcome->created ? 201 : 204;
+}
+
+static void write_result(struct entry *e, const struct outcome *outcome)
+{
+    if (outcome->error) {
+        fail_line(e, document_status(outcome->error), document_detail(outcome->error));
+        return;
+    }
+    json_t *object = json_object();
+    bool right = object && document_set_bytes(object, "key", (struct slice){e->key, e->key_len});
+    right = right && json_object_set_new(object, "status",
+                                         json_integer(success_status(&e->operation, outcome))) == 0;
+    if (right && e->operation.kind != OPERATION_GET)
+        right = set_version(object, outcome->version);
+    else if (right && outcome->found)
+        right = describe_pair(object, &outcome->pair);
+    if (!right) {
+        json_decref(object);
+        object = NULL;
+    }
+    result_line(e, object);
+}
+
+static void on_done(struct operation *operation, const struct outcome *outcome)
+{
+    struct entry *e = CONTAINER_OF(operation, struct entry, operation);
+    struct bulk *b = e->bulk;
+    if (!request_release(b->request))
+        return;
+    b->busy[e->slot]--;
+    write_result(e, outcome);
+    bytes_shrink(&e->value, 0);
+    http_changed(b->request); // on_writable follows, once for all that end in this turn
+}
+
+// ---------------------------------------------------------------- parsing
+
+// member_bytes reads `name` (a string) or `name_base64` into `to`: 1 there, 0 absent, -1 wrong.
+static int member_bytes(const json_t *line, const char *name, struct bytes *to)
+{
+    char encoded_name[32];
+    snprintf(encoded_name, sizeof encoded_name, "%s_base64", name);
+    const json_t *plain = json_object_get(line, name);
+    const json_t *encoded = json_object_get(line, encoded_name);
+    if (plain && !encoded && json_is_string(plain)) {
+        bytes_append(to, json_string_value(plain), json_string_length(plain));
+        return 1;
+    }
+    if (!encoded || plain || !json_is_string(encoded))
+        return plain || encoded ? -1 : 0;
+    size_t len = json_string_length(encoded), used;
+    char *room = bytes_room(to, len / 4 * 3 + 3);
+    if (!room ||
+        sodium_base642bin((unsigned char *)room, len / 4 * 3 + 3, json_string_value(encoded), len,
+                          NULL, &used, NULL, sodium_base64_VARIANT_ORIGINAL))
+        return -1;
+    to->len += used;
+    return 1;
+}
+
+static bool parse_key(struct entry *e, const json_t *line)
+{
+    struct bytes key = {0};
+    bool right = member_bytes(line, "key", &key) == 1 && key_valid(bytes_slice(&key));
+    if (right) {
+        memcpy(e->key, key.data, key.len);
+        e->key_len = key.len;
+    }
+    bytes_fini(&key);
+    return right;
+}
+
+static bool parse_type(struct entry *e, const json_t *line)
+{
+    const json_t *type = json_object_get(line, "type");
+    const char *text =
+        json_object_get(line, "value") ? "text/plain; charset=utf-8" : "application/octet-stream";
+    struct slice s = slice_of(text);
+    if (type && !json_is_string(type))
+        return false;
+    if (type)
+        s = (struct slice){json_string_value(type), json_string_length(type)};
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.data[i] < 0x20 || (unsigned char)s.data[i] >= 0x7f)
+            return false;
+    if (s.len == 0 || s.len > TYPE_MAX)
+        return false;
+    memcpy(e->type, s.data, s.len);
+    e->operation.type = (struct slice){e->type, s.len};
+    return true;
+}
+
+static bool parse_ttl(struct entry *e, const json_t *line)
+{
+    const json_t *ttl = json_object_get(line, "ttl");
+    if (!ttl)
+        return true;
+    json_int_t seconds = json_integer_value(ttl);
+    if (!json_is_integer(ttl) || seconds < 1 || seconds > 3153600000)
+        return false;
+    e->operation.ttl_ms = (uint64_t)seconds * 1000;
+    return true;
+}
+
+static bool parse_conditions(struct entry *e, const json_t *line)
+{
+    const json_t *match = json_object_get(line, "if_match");
+    const json_t *none = json_object_get(line, "if_none_match");
+    struct precondition *p = &e->precondition;
+    unsigned long long version;
+    if (!match && !none)
+        return true;
+    if (match && none)
+        return false;
+    struct slice text = slice_of(
+        json_is_string(match ? match : none) ? json_string_value(match ? match : none) : "");
+    bool any = slice_equal(text, SLICE("*"));
+    if (none && !any)
+        return false;
+    if (!any && slice_number(text, UINT64_MAX, &version))
+        return false;
+    p->must_be_absent = none != NULL;
+    p->must_exist = match != NULL;
+    p->must_match = match && !any;
+    if (p->must_match)
+        p->version[p->count++] = version;
+    e->operation.precondition = p;
+    return true;
+}
+
+static const char *parse_put(struct entry *e, const json_t *line)
+{
+    if (member_bytes(line, "value", &e->value) != 1)
+        return "a put needs value (a string) or value_base64";
+    if (!parse_type(e, line))
+        return "type must be 1 to 128 printable ASCII characters";
+    if (!parse_ttl(e, line))
+        return "ttl must be a number of seconds, 1 to 3153600000";
+    e->operation.kind = OPERATION_PUT;
+    e->operation.value = bytes_slice(&e->value);
+    return NULL;
+}
+
+static bool only_known_members(json_t *line)
+{
+    static const char *const known[] = {"op",   "key", "key_base64", "value",        "value_base64",
+                                        "type", "ttl", "if_match",   "if_none_match"};
+    const char *name;
+    json_t *value;
+    json_object_foreach(line, name, value)
+    {
+        bool found = false;
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+            found = found || strcmp(name, known[i]) == 0;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+// parse_line fills in the entry's operation or returns what is wrong with the line.
+static const char *parse_line(struct entry *e, json_t *line)
+{
+    const char *op = json_string_value(json_object_get(line, "op"));
+    if (!json_is_object(line))
+        return "the line is not a JSON object";
+    if (!only_known_members(line))
+        return "the line has a member that is not known";
+    if (!op || !parse_key(e, line))
+        return "op and key (1 to 512 bytes; or key_base64) are needed";
+    if (!parse_conditions(e, line))
+        return "if_match takes a version or *, if_none_match takes *, and only one of them";
+    if (strcmp(op, "put") == 0)
+        return parse_put(e, line);
+    if (strcmp(op, "delete") == 0)
+        e->operation.kind = OPERATION_DELETE;
+    else if (strcmp(op, "get") == 0 && !e->operation.precondition)
+        e->operation.kind = OPERATION_GET;
+    else
+        return "op is put, get or delete, and get takes no condition";
+    return NULL;
+}
+
+// ---------------------------------------------------------------- the window
+
+static struct entry *next_entry(struct bulk *b)
+{
+    struct entry *e = &b->entry[(b->first + b->count) % WINDOW];
+    e->bulk = b;
+    e->operation = (struct operation){.on_done = on_done};
+    e->precondition = (struct precondition){0};
+    e->done = false;
+    e->key_len = 0;
+    bytes_clear(&e->value);
+    return e;
+}
+
+// start_line begins the operation of a line; false if its slot is busy and the line must wait.
+static bool start_line(struct bulk *b, struct slice text)
+{
+    struct request *r = b->request;
+    struct entry *e = next_entry(b);
+    json_error_t error;
+    json_t *line = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    const char *wrong = line ? parse_line(e, line) : "the line is not JSON";
+    json_decref(line);
+    e->slot = slot_of((struct slice){e->key, e->key_len});
+    if (!wrong && b->busy[e->slot])
+        return false;
+    b->count++;
+    if (wrong) {
+        fail_line(e, 400, wrong);
+    } else if (bytes_failed(&e->value)) {
+        fail_line(e, 503, "out of memory");
+    } else if (e->value.len > r->worker->limits.max_value) {
+        fail_line(e, 413, "the value is larger than max_value");
+    } else {
+        e->operation.key = (struct slice){e->key, e->key_len};
+        b->busy[e->slot]++;
+        request_hold(r);
+        store_submit(r->worker->store, &e->operation);
+    }
+    return true;
+}
+
+// line_max is how long a line may be: a value of max_value in base64 or with every byte as \u00XX.
+static size_t line_max(const struct bulk *b)
+{
+    return b->request->worker->limits.max_value * 6 + LINE_EXTRA;
+}
+
+// cut_line finds the next whole line; at the end of the body, what is left is one.
+static bool cut_line(struct bulk *b, struct slice rest, struct slice *line, size_t *used)
+{
+    const char *feed = b->searched < rest.len
+                           ? memchr(rest.data + b->searched, '\n', rest.len - b->searched)
+                           : NULL;
+    if (!feed && !(b->ended && rest.len)) {
+        b->searched = rest.len;
+        return false;
+    }
+    line->data = rest.data;
+    line->len = feed ? (size_t)(feed - rest.data) : rest.len;
+    *used = line->len + (feed ? 1 : 0);
+    if (line->len && line->data[line->len - 1] == '\r')
+        line->len--;
+    return true;
+}
+
+static void refuse_long_line(struct bulk *b)
+{
+    struct entry *e = next_entry(b);
+    b->count++;
+    fail_line(e, 413, "the line is longer than a value of max_value needs");
+}
+
+// start_lines begins as many lines as there are and the window takes.
+static void start_lines(struct bulk *b)
+{
+    size_t at = 0;
+    b->blocked = false;
+    while (b->count < WINDOW && !b->blocked) {
+        struct slice rest = {b->lines.data + at, b->lines.len - at}, line;
+        size_t used;
+        if (!cut_line(b, rest, &line, &used)) {
+            if (rest.len > line_max(b) && !b->skipping) {
+                b->skipping = true;
+                refuse_long_line(b);
+            }
+            if (b->skipping) {
+                at = b->lines.len;
+                b->searched = 0;
+            }
+            break;
+        }
+        if (!b->skipping && slice_trim(line).len && !start_line(b, line)) {
+            b->blocked = true;
+            break;
+        }
+        b->skipping = false;
+        b->searched = 0;
+        at += used;
+    }
+    bytes_consume(&b->lines, at);
+}
+
+// send_results sends the results at the front of the window.
+static void send_results(struct bulk *b)
+{
+    struct request *r = b->request;
+    struct bytes piece = {0};
+    while (b->count && b->entry[b->first].done && http_writable(r) && !bytes_failed(&piece)) {
+        struct entry *e = &b->entry[b->first];
+        if (bytes_failed(&e->result))
+            piece.failed = true;
+        bytes_append_slice(&piece, bytes_slice(&e->result));
+        bytes_shrink(&e->result, 1024);
+        b->first = (b->first + 1) % WINDOW;
+        b->count--;
+        if (piece.len >= OUTPUT_PIECE) {
+            reply_piece(r, bytes_slice(&piece));
+            bytes_clear(&piece);
+        }
+    }
+    if (bytes_failed(&piece))
+        reply_abort(r);
+    else
+        reply_piece(r, bytes_slice(&piece));
+    bytes_fini(&piece);
+}
+
+// must_wait tells whether no line can be begun before another one ends.
+static bool must_wait(const struct bulk *b)
+{
+    return b->count == WINDOW || b->blocked;
+}
+
+// work moves the bulk on as far as it goes: results out, lines in, until neither moves.
+static void work(struct bulk *b)
+{
+    struct request *r = b->request;
+    size_t before;
+    do {
+        before = b->lines.len;
+        send_results(b);
+        if (r->state == REQUEST_ANSWERED)
+            return;
+        start_lines(b);
+    } while (b->lines.len != before && !must_wait(b));
+    if (b->ended && b->count == 0 && b->lines.len == 0)
+        reply_end(r);
+    else if (r->paused && !must_wait(b))
+        http_resume(r);
+}
+
+// ---------------------------------------------------------------- the handler
+
+static void begin(struct request *r, const struct head *head)
+{
+    struct slice coding = head->value[HEADER_CONTENT_ENCODING];
+    if (r->query.data) {
+        reply_problem(r, 400, "/bulk takes no query");
+        return;
+    }
+    if (head->line.framing == GUARD_NO_BODY) {
+        reply_problem(r, 411, "POST needs Content-Length or Transfer-Encoding: chunked");
+        return;
+    }
+    if (coding.data && !slice_equal_nocase(coding, SLICE("identity"))) {
+        reply_problem(r, 415, "a bulk is not decoded: send it without Content-Encoding");
+        return;
+    }
+    struct bulk *b = calloc(1, sizeof *b);
+    r->state_of_handler = b;
+    if (!b) {
+        reply_problem(r, 503, "out of memory");
+        return;
+    }
+    b->request = r;
+    r->body_unwelcome = false; // the answer begins while the body arrives
+}
+
+// The answer begins with the first piece of the body: after the head of the request it would come
+// before the 100 Continue that the client may wait for.
+static void begin_answer(struct request *r)
+{
+    if (r->status)
+        return;
+    reply_begin_stream(r, 200);
+    reply_header(r, "Content-Type", SLICE("application/x-ndjson"));
+    reply_header(r, "X-Content-Type-Options", SLICE("nosniff"));
+    reply_stream(r);
+}
+
+static void on_body(struct request *r, struct slice piece)
+{
+    struct bulk *b = r->state_of_handler;
+    begin_answer(r);
+    bytes_append_slice(&b->lines, piece);
+    if (bytes_failed(&b->lines)) {
+        reply_abort(r);
+        return;
+    }
+    work(b);
+    r->paused = b->lines.len >= INPUT_HIGH && must_wait(b);
+}
+
+static void end(struct request *r)
+{
+    struct bulk *b = r->state_of_handler;
+    begin_answer(r);
+    b->ended = true;
+    work(b);
+}
+
+static void on_writable(struct request *r)
+{
+    if (r->status && r->state != REQUEST_ANSWERED)
+        work(r->state_of_handler);
+}
+
+static void fini(struct request *r)
+{
+    struct bulk *b = r->state_of_handler;
+    if (!b)
+        return;
+    for (size_t i = 0; i < WINDOW; i++) {
+        bytes_fini(&b->entry[i].value);
+        bytes_fini(&b->entry[i].result);
+    }
+    bytes_fini(&b->lines);
+    free(b);
+}
+
+const struct handler bulk_post = {
+    .begin = begin, .on_body = on_body, .end = end, .on_writable = on_writable, .fini = fini};

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: MIT
+#include "server/document.h"
+
+#include <libxml/xmlwriter.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/reply.h"
+#include "server/target.h"
+
+// ---------------------------------------------------------------- errors of the store
+
+static const struct {
+    unsigned status;
+    const char *detail;
+} store_errors[] = {
+    [ERROR_NONE] = {200, ""},
+    [ERROR_MEMORY] = {503, "out of memory; nothing was written"},
+    [ERROR_SYSTEM] = {500, "internal error"},
+    [ERROR_MALFORMED] = {500, "internal error"},
+    [ERROR_TOO_LARGE] =
+        {413, "the pair is larger than the partition's settings allow; nothing was written"},
+    [ERROR_UNAVAILABLE] = {503, "the key's partition is unavailable; nothing was written"},
+    [ERROR_OUTCOME] = {504,
+                       "the partition went away during the write: it may or may not have happened"},
+    [ERROR_PRECONDITION] =
+        {412, "the key's present state does not meet the condition; nothing was written"},
+    [ERROR_REJECTED] = {409, "the database refuses this pair; nothing was written"},
+    [ERROR_MISCONFIGURED] = {503, "the key's partition is unavailable; nothing was written"},
+};
+
+unsigned document_status(enum error error)
+{
+    return store_errors[error].status;
+}
+
+const char *document_detail(enum error error)
+{
+    return store_errors[error].detail;
+}
+
+// ---------------------------------------------------------------- JSON
+
+static int append_dump(const char *text, size_t len, void *context)
+{
+    bytes_append(context, text, len);
+    return 0;
+}
+
+void document_append_json(struct bytes *out, json_t *value)
+{
+    if (!value || json_dump_callback(value, append_dump, out, JSON_COMPACT))
+        out->failed = true;
+    json_decref(value);
+}
+
+static json_t *base64_value(struct slice s)
+{
+    size_t size = sodium_base64_encoded_len(s.len, sodium_base64_VARIANT_ORIGINAL);
+    char *text = malloc(size);
+    if (!text)
+        return NULL;
+    sodium_bin2base64(text, size, (const unsigned char *)s.data, s.len,
+                      sodium_base64_VARIANT_ORIGINAL);
+    json_t *value = json_string(text);
+    free(text);
+    return value;
+}
+
+bool document_set_bytes(json_t *object, const char *name, struct slice s)
+{
+    char encoded_name[32];
+    json_t *value = json_stringn(s.len ? s.data : "", s.len);
+    if (value)
+        return json_object_set_new(object, name, value) == 0;
+    snprintf(encoded_name, sizeof encoded_name, "%s_base64", name);
+    return json_object_set_new(object, encoded_name, base64_value(s)) == 0;
+}
+
+static json_t *json_item(const struct listing_item *item)
+{
+    char version[24];
+    json_t *object = json_object();
+    bool done = object && document_set_bytes(object, item->folder ? "prefix" : "key", item->key);
+    if (done && !item->folder) {
+        snprintf(version, sizeof version, "%llu", (unsigned long long)item->version);
+        done = document_set_bytes(object, "type", item->type) &&
+               json_object_set_new(object, "version", json_string(version)) == 0;
+    }
+    if (done)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+// ---------------------------------------------------------------- XML and HTML
+
+// xml_text tells whether `s` can be written in XML 1.0: UTF-8 without control characters. Carriage
+// return is left out because a reader would make a line feed of it.
+static bool xml_text(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        bool noncharacter = c == 0xef && i + 2 < s.len && (unsigned char)s.data[i + 1] == 0xbf &&
+                            (unsigned char)s.data[i + 2] >= 0xbe; // U+FFFE, U+FFFF
+        if ((c < 0x20 && c != '\t' && c != '\n') || noncharacter)
+            return false;
+    }
+    json_t *utf8 = json_stringn(s.len ? s.data : "", s.len); // jansson checks UTF-8 for us
+    json_decref(utf8);
+    return utf8 != NULL;
+}
+
+static int append_xml(void *context, const char *text, int len)
+{
+    bytes_append(context, text, (size_t)len);
+    return len;
+}
+
+static xmlTextWriterPtr xml_open(struct bytes *out)
+{
+    xmlOutputBufferPtr buffer = xmlOutputBufferCreateIO(append_xml, NULL, out, NULL);
+    xmlTextWriterPtr writer = buffer ? xmlNewTextWriter(buffer) : NULL;
+    if (!writer)
+        out->failed = true;
+    return writer;
+}
+
+static void xml_close(xmlTextWriterPtr writer)
+{
+    if (writer)
+        xmlFreeTextWriter(writer);
+}
+
+// xml_name writes `s` as the text of the open element, in base64 where XML cannot hold it.
+static void xml_name(xmlTextWriterPtr w, struct slice s)
+{
+    if (!xml_text(s)) {
+        xmlTextWriterWriteAttribute(w, BAD_CAST "encoding", BAD_CAST "base64");
+        xmlTextWriterWriteBase64(w, s.data, 0, (int)s.len);
+        return;
+    }
+    char *text = strndup(s.len ? s.data : "", s.len);
+    if (text)
+        xmlTextWriterWriteString(w, BAD_CAST text);
+    free(text);
+}
+
+static void xml_attribute(xmlTextWriterPtr w, const char *name, struct slice value)
+{
+    char *text = xml_text(value) ? strndup(value.len ? value.data : "", value.len) : NULL;
+    if (text)
+        xmlTextWriterWriteAttribute(w, BAD_CAST name, BAD_CAST text);
+    free(text);
+}
+
+static void xml_item(struct bytes *out, const struct listing_item *item)
+{
+    xmlTextWriterPtr w = xml_open(out);
+    if (!w)
+        return;
+    xmlTextWriterStartElement(w, BAD_CAST(item->folder ? "prefix" : "key"));
+    if (!item->folder) {
+        xmlTextWriterWriteFormatAttribute(w, BAD_CAST "version", "%llu",
+                                          (unsigned long long)item->version);
+        xml_attribute(w, "type", item->type);
+    }
+    xml_name(w, item->key);
+    xmlTextWriterEndElement(w);
+    xml_close(w);
+    bytes_append_char(out, '\n');
+}
+
+static void html_link(xmlTextWriterPtr w, const char *path, struct slice name, const char *label)
+{
+    struct bytes href = {0};
+    bytes_append_text(&href, path);
+    target_encode(&href, name);
+    if (href.len && href.data[href.len - 1] == ':') {
+        href.len--; // a raw colon at the end would ask for a list
+        bytes_append_text(&href, "%3A");
+    }
+    bytes_append_char(&href, '\0');
+    if (!bytes_failed(&href)) {
+        xmlTextWriterStartElement(w, BAD_CAST "a");
+        xmlTextWriterWriteAttribute(w, BAD_CAST "href", BAD_CAST href.data);
+        xmlTextWriterWriteString(w, BAD_CAST label);
+        xmlTextWriterEndElement(w);
+    }
+    bytes_fini(&href);
+}
+
+static void html_item(struct bytes *out, const struct listing_item *item)
+{
+    struct bytes label = {0};
+    xmlTextWriterPtr w = xml_open(out);
+    if (xml_text(item->key))
+        bytes_append_slice(&label, item->key);
+    else
+        target_encode_printable(&label, item->key);
+    bytes_append_char(&label, '\0');
+    if (w && !bytes_failed(&label)) {
+        xmlTextWriterStartElement(w, BAD_CAST "li");
+        html_link(w, item->folder ? "/keys?delimiter=%2F&prefix=" : "/keys/", item->key,
+                  label.data);
+        xmlTextWriterEndElement(w);
+    }
+    xml_close(w);
+    bytes_append_char(out, '\n');
+    bytes_fini(&label);
+}
+
+// ---------------------------------------------------------------- lists
+
+static const struct {
+    const char *type;
+    const char *problem_type;
+    const char *begin;
+} formats[] = {
+    [FORMAT_NONE] = {"application/json", "application/problem+json", ""},
+    [FORMAT_JSON] = {"application/json", "application/problem+json", "{\"keys\":["},
+    [FORMAT_TEXT] = {"text/plain; charset=utf-8", "text/plain; charset=utf-8", ""},
+    [FORMAT_HTML] = {"text/html; charset=utf-8", "text/html; charset=utf-8",
+                     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
+                     "<title>Keys</title></head><body><h1>Keys</h1>\n<ul>\n"},
+    [FORMAT_XML] = {"application/xml", "application/problem+xml",
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<list>\n<keys>\n"},
+    [FORMAT_NDJSON] = {"application/x-ndjson", "application/problem+json", ""},
+};
+
+const char *document_type(enum format format)
+{
+    return formats[format].type;
+}
+
+void document_list_begin(struct document_list *list)
+{
+    list->items = 0;
+    bytes_append_text(list->out, formats[list->format].begin);
+}
+
+void document_list_item(struct document_list *list, const struct listing_item *item)
+{
+    struct bytes *out = list->out;
+    switch (list->format) {
+    case FORMAT_TEXT:
+        target_encode_printable(out, item->key);
+        bytes_append_char(out, '\n');
+        break;
+    case FORMAT_HTML:
+        html_item(out, item);
+        break;
+    case FORMAT_XML:
+        xml_item(out, item);
+        break;
+    case FORMAT_NDJSON:
+        document_append_json(out, json_item(item));
+        bytes_append_char(out, '\n');
+        break;
+    default:
+        if (list->items)
+            bytes_append_char(out, ',');
+        document_append_json(out, json_item(item));
+    }
+    list->items++;
+}
+
+static void end_json(struct bytes *out, struct slice next)
+{
+    bytes_append_text(out, "],\"next\":");
+    // json_dumps of a bare string needs JSON_ENCODE_ANY; an address has nothing to escape.
+    if (next.len) {
+        bytes_append_char(out, '"');
+        bytes_append_slice(out, next);
+        bytes_append_text(out, "\"}\n");
+    } else {
+        bytes_append_text(out, "null}\n");
+    }
+}
+
+static void end_xml(struct bytes *out, struct slice next)
+{
+    xmlTextWriterPtr w = xml_open(out);
+    bytes_append_text(out, "</keys>\n");
+    if (w && next.len) {
+        xmlTextWriterStartElement(w, BAD_CAST "next");
+        xml_name(w, next);
+        xmlTextWriterEndElement(w);
+    }
+    xml_close(w);
+    bytes_append_text(out, "</list>\n");
+}
+
+static void end_html(struct bytes *out, struct slice next)
+{
+    bytes_append_text(out, "</ul>\n");
+    if (next.len) {
+        xmlTextWriterPtr w = xml_open(out);
+        char *address = strndup(next.data, next.len);
+        if (w && address) {
+            xmlTextWriterStartElement(w, BAD_CAST "a");
+            xmlTextWriterWriteAttribute(w, BAD_CAST "rel", BAD_CAST "next");
+            xmlTextWriterWriteAttribute(w, BAD_CAST "href", BAD_CAST address);
+            xmlTextWriterWriteString(w, BAD_CAST "Next page");
+            xmlTextWriterEndElement(w);
+        }
+        free(address);
+        xml_close(w);
+    }
+    bytes_append_text(out, "</body></html>\n");
+}
+
+void document_list_end(struct document_list *list, struct slice next)
+{
+    switch (list->format) {
+    case FORMAT_TEXT:
+    case FORMAT_NDJSON:
+        break;
+    case FORMAT_HTML:
+        end_html(list->out, next);
+        break;
+    case FORMAT_XML:
+        end_xml(list->out, next);
+        break;
+    default:
+        end_json(list->out, next);
+    }
+}
+
+// ---------------------------------------------------------------- problems
+
+static const struct {
+    unsigned status;
+    const char *name;
+} problems[] = {
+    {400, "bad-request"},
+    {403, "forbidden"},
+    {404, "not-found"},
+    {405, "method-not-allowed"},
+    {406, "not-acceptable"},
+    {408, "timeout"},
+    {409, "conflict"},
+    {411, "length-required"},
+    {412, "precondition-failed"},
+    {413, "too-large"},
+    {414, "uri-too-long"},
+    {415, "unsupported-media-type"},
+    {416, "range-not-satisfiable"},
+    {417, "expectation-failed"},
+    {431, "headers-too-large"},
+    {501, "not-implemented"},
+    {503, "unavailable"},
+    {504, "outcome-unknown"},
+    {505, "version-not-supported"},
+};
+
+static void problem_type(unsigned status, char *type, size_t size)
+{
+    const char *name = "internal";
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++)
+        if (problems[i].status == status)
+            name = problems[i].name;
+    snprintf(type, size, "urn:problem-type:sherd:%s", name);
+}
+
+static void problem_xml(unsigned status, const char *type, const char *detail, struct bytes *out)
+{
+    xmlTextWriterPtr w = xml_open(out);
+    if (!w)
+        return;
+    xmlTextWriterStartDocument(w, NULL, "UTF-8", NULL);
+    xmlTextWriterStartElementNS(w, NULL, BAD_CAST "problem", BAD_CAST "urn:ietf:rfc:7807");
+    xmlTextWriterWriteElement(w, BAD_CAST "type", BAD_CAST type);
+    xmlTextWriterWriteElement(w, BAD_CAST "title", BAD_CAST reply_reason(status));
+    xmlTextWriterWriteFormatElement(w, BAD_CAST "status", "%u", status);
+    xmlTextWriterWriteElement(w, BAD_CAST "detail", BAD_CAST detail);
+    xmlTextWriterEndDocument(w);
+    xml_close(w);
+}
+
+static void problem_html(unsigned status, const char *detail, struct bytes *out)
+{
+    xmlTextWriterPtr w = xml_open(out);
+    bytes_append_text(out, "<!DOCTYPE html>\n");
+    if (!w)
+        return;
+    xmlTextWriterStartElement(w, BAD_CAST "html");
+    xmlTextWriterWriteElement(w, BAD_CAST "title", BAD_CAST reply_reason(status));
+    xmlTextWriterStartElement(w, BAD_CAST "body");
+    xmlTextWriterWriteFormatElement(w, BAD_CAST "h1", "%u %s", status, reply_reason(status));
+    xmlTextWriterWriteElement(w, BAD_CAST "p", BAD_CAST detail);
+    xmlTextWriterEndElement(w);
+    xmlTextWriterEndElement(w);
+    xml_close(w);
+}
+
+const char *document_problem(enum format format, unsigned status, const char *detail,
+                             struct bytes *out)
+{
+    char type[64];
+    problem_type(status, type, sizeof type);
+    switch (format) {
+    case FORMAT_TEXT:
+        bytes_format(out, "%u %s: %s\n", status, reply_reason(status), detail);
+        break;
+    case FORMAT_HTML:
+        problem_html(status, detail, out);
+        break;
+    case FORMAT_XML:
+        problem_xml(status, type, detail, out);
+        break;
+    default:
+        document_append_json(out, json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title",
+                                            reply_reason(status), "status", (int)status, "detail",
+                                            detail));
+        bytes_append_char(out, '\n');
+    }
+    return formats[format].problem_type;
+}

@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: MIT
+#include "server/http.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "server/guard.h"
+#include "server/reply.h"
+#include "server/worker.h"
+
+enum {
+    INPUT_MAX = 64 * 1024,    // bytes of input kept while requests wait; then reading stops
+    OUTPUT_HIGH = 256 * 1024, // unsent bytes above which handlers wait and no request is begun
+    OUTPUT_LOW = 64 * 1024,   // and below which they go on
+    BUFFER_KEEP = 16 * 1024,  // memory a client keeps between requests
+    BODY_GRACE_MS = 5000,     // before the minimum rate applies
+    LINGER_MS = 2000,
+};
+
+struct client {
+    enum client_state state;
+    struct worker *worker;
+    struct list link;   // in worker->clients[state]
+    int64_t since;      // clock_ms when it entered the state
+    struct list dirty;  // in worker->dirty
+    struct list unsent; // in worker->unsent
+    int64_t unsent_since;
+    int fd;
+    bool last;    // no further request is read from this connection
+    bool ended;   // the client has sent all that it will
+    bool reading; // `read` is added
+    unsigned unanswered;
+    struct list pipeline;     // of requests, oldest first
+    struct request *arriving; // whose body is being read
+    struct parser parser;
+    struct event read;
+    struct event write;
+    size_t searched; // bytes of `in` already searched for the end of a head
+    struct bytes in;
+    struct bytes out;
+    size_t out_at; // bytes of `out` already sent
+};
+
+// ---------------------------------------------------------------- states
+
+static void set_state(struct client *c, enum client_state state)
+{
+    static const unsigned legal[CLIENT_STATES] = {
+        [CLIENT_IDLE] =
+            1u << CLIENT_HEAD | 1u << CLIENT_BODY | 1u << CLIENT_SERVING | 1u << CLIENT_LINGER,
+        [CLIENT_HEAD] =
+            1u << CLIENT_BODY | 1u << CLIENT_SERVING | 1u << CLIENT_LINGER | 1u << CLIENT_IDLE,
+        [CLIENT_BODY] = 1u << CLIENT_HEAD | 1u << CLIENT_SERVING | 1u << CLIENT_IDLE |
+                        1u << CLIENT_LINGER | 1u << CLIENT_BODY,
+        [CLIENT_SERVING] =
+            1u << CLIENT_IDLE | 1u << CLIENT_HEAD | 1u << CLIENT_BODY | 1u << CLIENT_LINGER,
+        [CLIENT_LINGER] = 0,
+    };
+    if (c->state == state)
+        return;
+    assert(legal[c->state] & 1u << state);
+    c->state = state;
+    c->since = clock_ms();
+    list_remove(&c->link);
+    list_append(&c->worker->clients[state], &c->link);
+}
+
+// settle puts the client into the state that its input and its requests ask for.
+static void settle(struct client *c)
+{
+    if (c->state == CLIENT_LINGER)
+        return;
+    if (c->arriving)
+        set_state(c, CLIENT_BODY);
+    else if (c->in.len && c->unanswered == 0)
+        set_state(c, CLIENT_HEAD);
+    else
+        set_state(c, c->unanswered ? CLIENT_SERVING : CLIENT_IDLE);
+}
+
+static void client_free(struct client *c)
+{
+    struct worker *worker = c->worker;
+    struct list *link;
+    event_del(&c->read);
+    event_del(&c->write);
+    close(c->fd);
+    list_remove(&c->link);
+    list_remove(&c->dirty);
+    list_remove(&c->unsent);
+    while ((link = list_shift(&c->pipeline)))
+        request_gone(CONTAINER_OF(link, struct request, link));
+    bytes_fini(&c->in);
+    bytes_fini(&c->out);
+    counter_set(&worker->stats.clients, counter_get(&worker->stats.clients) - 1);
+    free(c);
+}
+
+static void mark_dirty(struct client *c)
+{
+    if (list_empty(&c->dirty))
+        list_append(&c->worker->dirty, &c->dirty);
+    event_active(&c->worker->flush, EV_TIMEOUT, 0);
+}
+
+// want_read reads only while there is room for input. A client that is only waiting for answers
+// stays registered: switching would cost two system calls a request.
+static void want_read(struct client *c)
+{
+    bool wanted = !c->ended && (c->in.len < INPUT_MAX || c->state == CLIENT_LINGER);
+    if (wanted == c->reading)
+        return;
+    c->reading = wanted;
+    if (wanted)
+        event_add(&c->read, NULL);
+    else
+        event_del(&c->read);
+}
+
+// ---------------------------------------------------------------- input
+
+static void on_body(struct parser *parser, struct slice piece)
+{
+    struct client *c = CONTAINER_OF(parser, struct client, parser);
+    request_body(c->arriving, piece);
+}
+
+static struct request *new_request(struct client *c)
+{
+    struct request *request;
+    if (request_new(c->worker, c, &request))
+        return NULL;
+    list_append(&c->pipeline, &request->link);
+    c->unanswered++;
+    return request;
+}
+
+// refuse answers input that is no request; the connection ends after that.
+static void refuse(struct client *c, int status, const char *wrong)
+{
+    struct request *request = new_request(c);
+    c->last = true;
+    if (!request)
+        return;
+    request->keep_alive = false;
+    request->state = REQUEST_WORKING;
+    reply_problem(request, (unsigned)status, wrong);
+}
+
+static bool is_safe(const struct request *request)
+{
+    return request->method == METHOD_GET || request->method == METHOD_HEAD;
+}
+
+// may_begin tells whether the next request may be read now. What writes waits for all before it,
+// and all behind it wait for it: the pipeline then means what its order says.
+static bool may_begin(const struct client *c)
+{
+    if (c->last || c->unanswered >= c->worker->limits.pipeline ||
+        c->out.len - c->out_at > OUTPUT_HIGH)
+        return false;
+    for (const struct list *link = c->pipeline.next; link != &c->pipeline; link = link->next)
+        if (!is_safe(CONTAINER_OF(link, struct request, link)))
+            return false;
+    return true;
+}
+
+static void finish_message(struct client *c)
+{
+    struct request *request = c->arriving;
+    c->arriving = NULL;
+    request_end(request);
+}
+
+// begin_request starts the request whose head is `bytes`.
+static void begin_request(struct client *c, struct slice bytes)
+{
+    struct head *head = &c->worker->head;
+    enum guard_verdict verdict = guard_check(bytes, &head->line);
+    if (verdict != GUARD_OK) {
+        refuse(c, guard_status(verdict), head->line.wrong);
+        return;
+    }
+    if (parser_head(&c->parser, head, bytes)) {
+        refuse(c, 400, "the head cannot be parsed");
+        return;
+    }
+    struct request *request = new_request(c);
+    if (!request) {
+        c->last = true;
+        return;
+    }
+    c->arriving = request;
+    if (c->state == CLIENT_BODY) // straight from one body to the next
+        c->since = clock_ms();
+    request_begin(request, head);
+    if (!request->keep_alive)
+        c->last = true;
+    if (c->parser.ended)
+        finish_message(c);
+}
+
+// feed_head takes a head from the front of `input` and returns how many bytes it used: 0 when it is
+// not complete.
+static size_t feed_head(struct client *c, struct slice input)
+{
+    const char *wrong;
+    size_t blank = guard_skip_blank(input.data, input.len);
+    if (blank) {
+        c->searched = 0;
+        return blank;
+    }
+    size_t end = guard_head_end(input.data, input.len, c->searched);
+    if (end) {
+        c->searched = 0;
+        // A write must not be begun while others are under way: look before the head is used up.
+        bool safe = input.data[0] == 'G' || input.data[0] == 'H';
+        if (!safe && c->unanswered)
+            return 0;
+        begin_request(c, (struct slice){input.data, end});
+        return end;
+    }
+    enum guard_verdict verdict = guard_check_start(input, &wrong);
+    if (verdict == GUARD_OK && input.len >= GUARD_HEAD_MAX)
+        verdict = guard_check_unended(input, &wrong);
+    if (verdict != GUARD_OK) {
+        refuse(c, guard_status(verdict), wrong);
+        return input.len;
+    }
+    c->searched = input.len;
+    return 0;
+}
+
+static size_t feed_body(struct client *c, struct slice input)
+{
+    size_t used;
+    enum error error = parser_body(&c->parser, input, &used);
+    if (error) {
+        // The request is not complete and never will be; its answer, if there is none yet, is this.
+        struct request *request = c->arriving;
+        c->arriving = NULL;
+        c->last = true;
+        request->keep_alive = false;
+        if (request->status == 0)
+            reply_problem(request, 400, "the chunks of the body are malformed");
+        else if (request->state != REQUEST_ANSWERED)
+            reply_abort(request);
+        return input.len;
+    }
+    if (c->parser.ended)
+        finish_message(c);
+    return used;
+}
+
+// consume uses up as much of `input` as may be used now and returns how much that is.
+static size_t consume(struct client *c, struct slice input)
+{
+    size_t at = 0;
+    while (at < input.len) {
+        struct slice rest = {input.data + at, input.len - at};
+        size_t used = 0;
+        if (c->arriving && !c->arriving->paused)
+            used = feed_body(c, rest);
+        else if (!c->arriving && c->last)
+            return input.len; // what comes behind the last request is nobody's
+        else if (!c->arriving && may_begin(c))
+            used = feed_head(c, rest);
+        if (used == 0)
+            break;
+        at += used;
+    }
+    return at;
+}
+
+// consume_kept goes on with input that had to wait.
+static void consume_kept(struct client *c)
+{
+    if (c->in.len && c->state != CLIENT_LINGER)
+        bytes_consume(&c->in, consume(c, bytes_slice(&c->in)));
+    if (c->in.len == 0)
+        bytes_shrink(&c->in, 0);
+    settle(c);
+    want_read(c);
+}
+
+static void take_input(struct client *c, struct slice input)
+{
+    counter_add(&c->worker->stats.bytes_in, input.len);
+    if (c->state == CLIENT_LINGER)
+        return;
+    if (c->in.len) {
+        bytes_append_slice(&c->in, input);
+        consume_kept(c);
+    } else {
+        // The usual case: whole requests, used up where they were read.
+        size_t used = consume(c, input);
+        bytes_append(&c->in, input.data + used, input.len - used);
+        settle(c);
+        want_read(c);
+    }
+    if (bytes_failed(&c->in)) {
+        bytes_shrink(&c->in, 0);
+        refuse(c, 503, "out of memory");
+    }
+}
+
+// input_ended: the client will send no more. A request that is not complete is dropped; those that
+// are get their answers.
+static void input_ended(struct client *c)
+{
+    c->ended = true;
+    want_read(c);
+    if (c->arriving || c->state == CLIENT_LINGER)
+        client_free(c);
+    else
+        mark_dirty(c);
+}
+
+static void on_read(evutil_socket_t fd, short what, void *context)
+{
+    struct client *c = context;
+    (void)what;
+    ssize_t n = read(fd, c->worker->scratch, sizeof c->worker->scratch);
+    if (n > 0)
+        take_input(c, (struct slice){c->worker->scratch, (size_t)n});
+    else if (n == 0)
+        input_ended(c);
+    else if (errno != EAGAIN && errno != EINTR)
+        client_free(c);
+}
+
+// ---------------------------------------------------------------- output
+
+static bool is_first(const struct request *request)
+{
+    return request->client->pipeline.next == &request->link;
+}
+
+struct bytes *http_output(struct request *request)
+{
+    return request->client && is_first(request) ? &request->client->out : &request->out;
+}
+
+bool http_writable(const struct request *request)
+{
+    const struct client *c = request->client;
+    return c && is_first(request) && c->out.len - c->out_at < OUTPUT_HIGH;
+}
+
+void http_changed(struct request *request)
+{
+    if (request->client)
+        mark_dirty(request->client);
+    else
+        bytes_shrink(&request->out, 0); // nobody will read it
+}
+
+void http_resume(struct request *request)
+{
+    request->paused = false;
+    if (request->client)
+        mark_dirty(
+            request->client); // kept input is consumed from the flush, not from inside a call
+}
+
+// retire_answered takes answered requests off the front of the pipeline and moves the next answer
+// to the output.
+static void retire_answered(struct client *c)
+{
+    struct list *first;
+    while ((first = list_first(&c->pipeline))) {
+        struct request *request = CONTAINER_OF(first, struct request, link);
+        bytes_append_slice(&c->out, bytes_slice(&request->out));
+        bytes_shrink(&request->out, 0);
+        if (request->state != REQUEST_ANSWERED)
+            return;
+        if (request == c->arriving) { // answered before its body was complete
+            if (request->keep_alive)
+                return;
+            c->arriving = NULL;
+        }
+        list_remove(first);
+        c->unanswered--;
+        if (!request->keep_alive)
+            c->last = true;
+        request_gone(request);
+    }
+}
+
+// send_output returns false if the client is gone.
+static bool send_output(struct client *c)
+{
+    size_t rest = c->out.len - c->out_at;
+    if (rest == 0)
+        return true;
+    ssize_t n = send(c->fd, c->out.data + c->out_at, rest, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return false;
+    if (n > 0) {
+        counter_add(&c->worker->stats.bytes_out, (uint64_t)n);
+        c->out_at += (size_t)n;
+        c->unsent_since = clock_ms();
+    }
+    if (c->out_at == c->out.len) {
+        bytes_shrink(&c->out, BUFFER_KEEP);
+        c->out_at = 0;
+        list_remove(&c->unsent);
+        return true;
+    }
+    if (c->out_at > OUTPUT_HIGH) { // what was sent need not be kept
+        bytes_consume(&c->out, c->out_at);
+        c->out_at = 0;
+    }
+    if (list_empty(&c->unsent))
+        c->unsent_since = clock_ms();
+    list_remove(&c->unsent);
+    list_append(&c->worker->unsent, &c->unsent);
+    event_add(&c->write, NULL);
+    return true;
+}
+
+static void tell_writable(struct client *c)
+{
+    struct list *first = list_first(&c->pipeline);
+    if (!first || c->out.len - c->out_at > OUTPUT_LOW)
+        return;
+    struct request *request = CONTAINER_OF(first, struct request, link);
+    if (request->state != REQUEST_ANSWERED && request->handler && request->handler->on_writable)
+        request->handler->on_writable(request);
+}
+
+// end_connection: all answers are out and no request will follow. What the client may still be
+// sending has to be read, or the reset it would get could overtake the last answer.
+static void end_connection(struct client *c)
+{
+    shutdown(c->fd, SHUT_WR);
+    bytes_shrink(&c->in, 0);
+    set_state(c, CLIENT_LINGER);
+    want_read(c);
+}
+
+// flush_client does everything that follows from this turn's answers.
+static void flush_client(struct client *c)
+{
+    retire_answered(c);
+    if (bytes_failed(&c->out) || !send_output(c)) {
+        client_free(c);
+        return;
+    }
+    tell_writable(c);
+    if (c->state == CLIENT_LINGER)
+        return;
+    consume_kept(c);
+    bool all_out = c->unanswered == 0 && c->out.len == c->out_at;
+    if (all_out && c->ended)
+        client_free(c);
+    else if (all_out && (c->last || (c->worker->stopping && c->state == CLIENT_IDLE)))
+        end_connection(c);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    flush_client(context);
+}
+
+void http_flush(struct worker *worker)
+{
+    struct list now, *link;
+    list_init(&now);
+    list_splice(&now, &worker->dirty);
+    while ((link = list_shift(&now)))
+        flush_client(CONTAINER_OF(link, struct client, dirty));
+}
+
+// ---------------------------------------------------------------- deadlines and life
+
+static int64_t body_deadline(const struct client *c)
+{
+    unsigned rate = c->worker->limits.body_rate;
+    int64_t earned = rate ? (int64_t)(c->parser.body * 1000 / rate) : INT64_MAX / 2;
+    return c->since + BODY_GRACE_MS + earned;
+}
+
+static int64_t deadline_of(const struct client *c)
+{
+    const struct conf_server *limits = &c->worker->limits;
+    switch (c->state) {
+    case CLIENT_IDLE:
+        return c->since + limits->idle_timeout;
+    case CLIENT_HEAD:
+        return c->since + limits->head_timeout;
+    case CLIENT_BODY:
+        return c->arriving->paused ? INT64_MAX : body_deadline(c);
+    case CLIENT_LINGER:
+        return c->since + LINGER_MS;
+    default:
+        return INT64_MAX; // the store answers in its own time
+    }
+}
+
+static void client_late(struct client *c)
+{
+    if (c->state == CLIENT_IDLE || c->state == CLIENT_LINGER) {
+        client_free(c);
+        return;
+    }
+    struct request *request = c->arriving;
+    c->arriving = NULL;
+    if (!request) {
+        refuse(c, 408, "the head of the request did not come in time");
+    } else if (request->status == 0) {
+        request->keep_alive = false;
+        reply_problem(request, 408, "the body of the request did not come in time");
+    } else {
+        client_free(c);
+        return;
+    }
+    c->last = true;
+    bytes_shrink(&c->in, 0);
+    settle(c);
+    mark_dirty(c);
+}
+
+void http_check_deadlines(struct worker *worker)
+{
+    int64_t now = clock_ms();
+    for (int state = 0; state < CLIENT_STATES; state++) {
+        struct list *head = &worker->clients[state], *next;
+        for (struct list *link = head->next; link != head; link = next) {
+            struct client *c = CONTAINER_OF(link, struct client, link);
+            next = link->next;
+            if (deadline_of(c) <= now)
+                client_late(c);
+            else if (state != CLIENT_BODY) // the others are in the order of their deadlines
+                break;
+        }
+    }
+    struct list *first;
+    while ((first = list_first(&worker->unsent))) {
+        struct client *c = CONTAINER_OF(first, struct client, unsent);
+        if (c->unsent_since + worker->limits.idle_timeout > now)
+            break;
+        client_free(c);
+    }
+}
+
+void http_stop(struct worker *worker)
+{
+    struct list *link;
+    while ((link = list_first(&worker->clients[CLIENT_IDLE])))
+        client_free(CONTAINER_OF(link, struct client, link));
+    for (int state = 0; state < CLIENT_STATES; state++) {
+        struct list *head = &worker->clients[state];
+        for (link = head->next; link != head; link = link->next) {
+            struct client *c = CONTAINER_OF(link, struct client, link);
+            for (struct list *r = c->pipeline.next; r != &c->pipeline; r = r->next)
+                CONTAINER_OF(r, struct request, link)->keep_alive = false;
+        }
+    }
+}
+
+void http_stop_now(struct worker *worker)
+{
+    struct list *link;
+    for (int state = 0; state < CLIENT_STATES; state++)
+        while ((link = list_first(&worker->clients[state])))
+            client_free(CONTAINER_OF(link, struct client, link));
+}
+
+void client_new(struct worker *worker, int fd)
+{
+    static const int yes = 1;
+    struct client *c = calloc(1, sizeof *c);
+    if (!c) {
+        close(fd);
+        return;
+    }
+    c->worker = worker;
+    c->fd = fd;
+    c->state = CLIENT_IDLE;
+    c->since = clock_ms();
+    c->parser.on_body = on_body;
+    list_init(&c->pipeline);
+    list_init(&c->dirty);
+    list_init(&c->unsent);
+    list_append(&worker->clients[CLIENT_IDLE], &c->link);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    event_assign(&c->read, worker->base, fd, EV_READ | EV_PERSIST, on_read, c);
+    event_assign(&c->write, worker->base, fd, EV_WRITE, on_write, c);
+    counter_set(&worker->stats.clients, counter_get(&worker->stats.clients) + 1);
+    counter_add(&worker->stats.accepted, 1);
+    want_read(c);
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+#include "server/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/listener.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+    TICK_MS = 100,
+    BACKLOG = 1024,
+    LISTENER_PAUSE_MS = 100,
+    LOG_KEEP = 64 * 1024,
+};
+
+// ---------------------------------------------------------------- clients
+
+static unsigned client_limit(const struct worker *w)
+{
+    unsigned share = w->limits.clients / w->all->count;
+    return share ? share : 1;
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
+                      int address_len, void *context)
+{
+    static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+                               "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    struct worker *w = context;
+    (void)listener;
+    (void)address;
+    (void)address_len;
+    if (counter_get(&w->stats.clients) < client_limit(w)) {
+        client_new(w, fd);
+        return;
+    }
+    counter_add(&w->stats.refused, 1);
+    if (write(fd, full, sizeof full - 1) < 0)
+        log_write(LOG_DEBUG, "a refused client was gone already");
+    close(fd);
+}
+
+// Out of descriptors: accepting would fail again at once, and the listener would spin.
+static void on_accept_error(struct evconnlistener *listener, void *context)
+{
+    struct worker *w = context;
+    struct timeval pause = {0, LISTENER_PAUSE_MS * 1000};
+    log_write(LOG_WARN, "accept: %s", strerror(errno));
+    evconnlistener_disable(listener);
+    evtimer_add(&w->listener_pause, &pause);
+}
+
+static void on_listener_pause(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *w = context;
+    (void)fd;
+    (void)what;
+    if (w->listener)
+        evconnlistener_enable(w->listener);
+}
+
+// ---------------------------------------------------------------- the loop
+
+static void renew_date(struct worker *w)
+{
+    struct tm utc;
+    time_t now = (time_t)(clock_unix_us() / 1000000);
+    gmtime_r(&now, &utc);
+    w->date_len = strftime(w->date, sizeof w->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc);
+}
+
+static void write_log(struct worker *w)
+{
+    int fd = atomic_load(&w->all->access_log);
+    if (w->log.len && fd >= 0 && write(fd, w->log.data, w->log.len) < 0)
+        log_write(LOG_WARN, "access log: %s", strerror(errno));
+    bytes_shrink(&w->log, LOG_KEEP);
+}
+
+static bool clients_left(const struct worker *w)
+{
+    return !list_empty(&w->clients[CLIENT_HEAD]) || !list_empty(&w->clients[CLIENT_BODY]) ||
+           !list_empty(&w->clients[CLIENT_SERVING]) || !list_empty(&w->clients[CLIENT_IDLE]);
+}
+
+static void check_stop(struct worker *w)
+{
+    if (!w->stopping)
+        return;
+    bool busy = clients_left(w) || !store_idle(w->store);
+    if (!busy || clock_ms() >= w->stop_deadline)
+        event_base_loopbreak(w->base);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *w = context;
+    (void)fd;
+    (void)what;
+    renew_date(w);
+    http_check_deadlines(w);
+    check_stop(w);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *w = context;
+    (void)fd;
+    (void)what;
+    http_flush(w);
+    if (w->log.len)
+        write_log(w);
+    check_stop(w);
+}
+
+static void begin_stop(struct worker *w)
+{
+    w->stopping = true;
+    w->stop_deadline = clock_ms() + w->limits.stop_timeout;
+    evconnlistener_free(w->listener);
+    w->listener = NULL;
+    http_stop(w);
+    check_stop(w);
+}
+
+static void take_limits(struct worker *w)
+{
+    pthread_mutex_lock(&w->all->reload_lock);
+    w->limits = w->all->conf->server;
+    pthread_mutex_unlock(&w->all->reload_lock);
+    w->limits.listen = w->limits.access_log = NULL; // texts stay with the configuration
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *w = context;
+    uint64_t count;
+    (void)what;
+    if (read(fd, &count, sizeof count) < 0)
+        return;
+    take_limits(w);
+    if (atomic_load(&w->all->stop) && !w->stopping)
+        begin_stop(w);
+}
+
+static void *run(void *context)
+{
+    struct worker *w = context;
+    event_base_dispatch(w->base);
+    http_stop_now(w);
+    return NULL;
+}
+
+// ---------------------------------------------------------------- life
+
+static void worker_free(struct worker **worker)
+{
+    struct worker *w = *worker;
+    struct list *link;
+    if (!w)
+        return;
+    *worker = NULL;
+    // Requests that still waited for the store when time was up are never answered.
+    store_free(&w->store);
+    while ((link = list_shift(&w->spare_requests))) {
+        struct request *r = CONTAINER_OF(link, struct request, link);
+        bytes_fini(&r->body);
+        bytes_fini(&r->target);
+        bytes_fini(&r->out);
+        free(r);
+    }
+    if (w->listener)
+        evconnlistener_free(w->listener);
+    if (w->base) {
+        event_del(&w->wake);
+        event_del(&w->tick);
+        event_del(&w->flush);
+        event_del(&w->listener_pause);
+        event_base_free(w->base);
+    }
+    if (w->wake_fd >= 0)
+        close(w->wake_fd);
+    head_fini(&w->head);
+    bytes_fini(&w->log);
+    free(w);
+}
+
+static enum error worker_listen(struct worker *w)
+{
+    const struct workers *all = w->all;
+    w->listener = evconnlistener_new_bind(
+        w->base, on_accept, w,
+        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE | LEV_OPT_REUSEABLE_PORT,
+        BACKLOG, (const struct sockaddr *)&all->listen, all->listen_len);
+    if (!w->listener)
+        return ERROR_SYSTEM;
+    evconnlistener_set_error_cb(w->listener, on_accept_error);
+    return ERROR_NONE;
+}
+
+static enum error worker_new(struct workers *all, unsigned number, struct worker **worker)
+{
+    static const struct timeval tick = {0, TICK_MS * 1000};
+    struct worker *w = calloc(1, sizeof *w);
+    *worker = w;
+    if (!w)
+        return ERROR_MEMORY;
+    w->all = all;
+    w->number = number;
+    take_limits(w);
+    for (int i = 0; i < CLIENT_STATES; i++)
+        list_init(&w->clients[i]);
+    list_init(&w->unsent);
+    list_init(&w->dirty);
+    list_init(&w->spare_requests);
+    renew_date(w);
+    w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    w->base = event_base_new();
+    if (!w->base || w->wake_fd < 0)
+        return ERROR_SYSTEM;
+    event_assign(&w->wake, w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+    event_assign(&w->tick, w->base, -1, EV_PERSIST, on_tick, w);
+    evtimer_assign(&w->flush, w->base, on_flush, w);
+    evtimer_assign(&w->listener_pause, w->base, on_listener_pause, w);
+    event_add(&w->wake, NULL);
+    event_add(&w->tick, &tick);
+    const struct store_options options = {.conf = all->conf,
+                                          .ring = all->ring,
+                                          .addresses = all->addresses,
+                                          .connections = all->conf->store.connections,
+                                          .speaks = number == 0};
+    enum error error = store_new(w->base, &options, &w->store);
+    return error ? error : worker_listen(w);
+}
+
+enum error workers_start(struct workers *all)
+{
+    for (unsigned i = 0; i < all->count; i++) {
+        enum error error = worker_new(all, i, &all->worker[i]);
+        if (error)
+            return error;
+    }
+    for (unsigned i = 0; i < all->count; i++) {
+        int code = pthread_create(&all->worker[i]->thread, NULL, run, all->worker[i]);
+        if (code) { // nothing can be undone cleanly with some threads running
+            log_write(LOG_ERROR, "cannot start a thread: %s", strerror(code));
+            exit(EXIT_OTHER);
+        }
+    }
+    return ERROR_NONE;
+}
+
+static void wake(struct workers *all)
+{
+    static const uint64_t one = 1;
+    for (unsigned i = 0; i < all->count; i++)
+        if (write(all->worker[i]->wake_fd, &one, sizeof one) < 0)
+            log_write(LOG_ERROR, "cannot wake a thread: %s", strerror(errno));
+}
+
+void workers_reload(struct workers *all)
+{
+    wake(all);
+}
+
+void workers_stop(struct workers *all)
+{
+    atomic_store(&all->stop, true);
+    wake(all);
+    for (unsigned i = 0; i < all->count; i++)
+        pthread_join(all->worker[i]->thread, NULL);
+}
+
+void workers_free(struct workers **workers)
+{
+    struct workers *all = *workers;
+    if (!all)
+        return;
+    *workers = NULL;
+    for (unsigned i = 0; i < all->count; i++)
+        worker_free(&all->worker[i]);
+    free(all);
+}

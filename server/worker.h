@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// A worker: one thread with its own event loop, listener, clients and connections to the
+// partitions. Workers share nothing but what is constant and what they count.
+#ifndef SERVER_WORKER_H
+#define SERVER_WORKER_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/http.h"
+#include "server/stats.h"
+#include "store/store.h"
+
+enum {
+    WORKER_SCRATCH = 64 * 1024,
+    WORKER_SPARE_REQUESTS = 64,
+};
+
+struct workers;
+
+struct worker {
+    struct workers *all;
+    unsigned number; // 0, 1, ...
+    pthread_t thread;
+    struct event_base *base;
+    struct evconnlistener *listener;
+    struct event listener_pause; // after EMFILE
+    struct event wake;           // on wake_fd: reload or stop
+    struct event tick;
+    struct event flush; // once a turn of the loop, after all else
+    int wake_fd;
+    struct store *store;
+    struct conf_server limits; // of the present configuration; a copy of its own
+    bool stopping;
+    int64_t stop_deadline; // clock_ms
+    struct list clients[CLIENT_STATES];
+    struct list unsent; // clients whose output waits for them to read, longest first
+    struct list dirty;  // clients with output of this turn
+    struct head head;
+    char date[64]; // "Date: ...\r\n", renewed every tick
+    size_t date_len;
+    struct list spare_requests;
+    unsigned spare_count;
+    struct bytes log; // access log lines of this turn
+    struct stats stats;
+    char scratch[WORKER_SCRATCH];
+};
+
+// The workers of the process and what they share.
+struct workers {
+    struct conf *conf;           // its `server` part only under the lock: SIGHUP changes it
+    pthread_mutex_t reload_lock; // workers keep what they need of it in worker->limits
+    const struct ring *ring;
+    const struct address *addresses;
+    struct sockaddr_storage listen;
+    int listen_len;
+    int64_t started_us; // clock_unix_us
+    atomic_bool stop;
+    atomic_int access_log; // descriptor, -1 = none
+    unsigned count;
+    struct worker *worker[];
+};
+
+// workers_start makes and starts `count` threads; all listen when it returns. ERROR_SYSTEM if the
+// address cannot be listened on: errno says why.
+enum error workers_start(struct workers *workers) MUST_USE;
+
+// workers_reload tells the threads to take what may change from workers->conf again.
+void workers_reload(struct workers *workers);
+
+// workers_stop lets all finish what is under way and waits for them.
+void workers_stop(struct workers *workers);
+
+void workers_free(struct workers **workers);
+
+#endif

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: MIT
+#include "store/connection.h"
+
+#include <assert.h>
+#include <event2/event_struct.h>
+#include <mysql.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "store/check.h"
+#include "store/query.h"
+
+enum {
+    // The library runs each call on a stack of its own, without a guard page; its default of 60 KiB
+    // is too small for name services and TLS.
+    STACK_BYTES = 256 * 1024,
+};
+
+// The library's call that is under way.
+enum step {
+    STEP_CONNECT,
+    STEP_QUERY, // sends the statement and reads the head of its answer
+    STEP_STORE, // reads the rows
+};
+
+struct connection {
+    enum connection_state state;
+    enum step step;
+    bool checking;  // PREPARING: the session is set, the check is under way
+    bool timed_out; // the deadline, or an abort, ended the call under way
+    bool inside;    // a call of the owner is under way: callbacks must wait for the loop
+
+    const struct conf_partition *partition;
+    const char *address;
+    unsigned timeout_ms;
+    uint64_t max_packet_needed;
+    struct connection_events events;
+
+    struct event_base *base;
+    struct event io;
+    struct event timer;
+    struct event later; // calls finish_step from the loop
+    short io_flags;     // what io waits for, 0 if it is not added
+    int fd;
+
+    MYSQL mysql;
+    MYSQL *connected;
+    int failed;
+    MYSQL_RES *result;
+    struct bytes sql; // the statement of PREPARING
+    struct check check;
+};
+
+static void finish_step(struct connection *c);
+static void on_io(evutil_socket_t fd, short what, void *context);
+
+// ---------------------------------------------------------------- state
+
+static void set_state(struct connection *c, enum connection_state state)
+{
+    static const unsigned legal[] = {
+        [CONNECTION_CLOSED] = 1u << CONNECTION_CONNECTING,
+        [CONNECTION_CONNECTING] = 1u << CONNECTION_PREPARING | 1u << CONNECTION_CLOSED,
+        [CONNECTION_PREPARING] = 1u << CONNECTION_IDLE | 1u << CONNECTION_CLOSED,
+        [CONNECTION_IDLE] = 1u << CONNECTION_BUSY | 1u << CONNECTION_CLOSED,
+        [CONNECTION_BUSY] = 1u << CONNECTION_IDLE | 1u << CONNECTION_CLOSED,
+    };
+    assert(legal[c->state] & 1u << state);
+    c->state = state;
+}
+
+static void release_result(struct connection *c)
+{
+    if (c->result)
+        mysql_free_result(c->result);
+    c->result = NULL;
+}
+
+static void close_connection(struct connection *c)
+{
+    set_state(c, CONNECTION_CLOSED);
+    event_del(&c->timer);
+    event_del(&c->later);
+    if (c->io_flags)
+        event_del(&c->io);
+    c->io_flags = 0;
+    release_result(c);
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_WR); // the farewell of mysql_close could block on a full socket
+    c->fd = -1;
+    mysql_close(&c->mysql);
+}
+
+// ---------------------------------------------------------------- waiting
+
+static void set_timer(struct connection *c, unsigned ms)
+{
+    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    evtimer_add(&c->timer, &tv);
+}
+
+// wait_for has the loop watch the socket for what the library waits for. The socket changes while
+// the library tries addresses, and stays registered between statements: reading is what they mostly
+// wait for, and an idle connection becomes readable when the server ends it.
+static void wait_for(struct connection *c, int wanted)
+{
+    short flags = EV_PERSIST;
+    if (wanted & MYSQL_WAIT_READ)
+        flags |= EV_READ;
+    if (wanted & MYSQL_WAIT_WRITE)
+        flags |= EV_WRITE;
+    int fd = mysql_get_socket(&c->mysql);
+    if (fd == c->fd && flags == c->io_flags)
+        return;
+    if (c->io_flags)
+        event_del(&c->io);
+    c->fd = fd;
+    c->io_flags = flags;
+    event_assign(&c->io, c->base, fd, flags, on_io, c);
+    event_add(&c->io, NULL);
+}
+
+// step_done takes what a _start or _cont returned: 0, and the step is over, or what to wait for.
+static void step_done(struct connection *c, int wanted)
+{
+    if (wanted)
+        wait_for(c, wanted);
+    else if (c->inside)
+        event_active(&c->later, EV_TIMEOUT, 0);
+    else
+        finish_step(c);
+}
+
+static int step_continue(struct connection *c, int happened)
+{
+    switch (c->step) {
+    case STEP_CONNECT:
+        return mysql_real_connect_cont(&c->connected, &c->mysql, happened);
+    case STEP_QUERY:
+        return mysql_real_query_cont(&c->failed, &c->mysql, happened);
+    case STEP_STORE:
+        return mysql_store_result_cont(&c->result, &c->mysql, happened);
+    }
+    abort();
+}
+
+static void start_query(struct connection *c, struct slice sql)
+{
+    c->step = STEP_QUERY;
+    step_done(c, mysql_real_query_start(&c->failed, &c->mysql, sql.data, sql.len));
+}
+
+// ---------------------------------------------------------------- opening
+
+static void fail_open(struct connection *c, enum error error, const char *why)
+{
+    struct bytes text = {0}; // `why` may lie in the handle that is closed now
+    bytes_append(&text, why, strlen(why) + 1);
+    close_connection(c);
+    c->events.on_closed(c, error, bytes_failed(&text) ? "out of memory" : text.data,
+                        c->events.context);
+    bytes_fini(&text);
+}
+
+static void fail_open_with_library_error(struct connection *c)
+{
+    unsigned code = mysql_errno(&c->mysql);
+    if (c->timed_out)
+        fail_open(c, ERROR_UNAVAILABLE, "no answer in time while connecting");
+    else
+        fail_open(c, check_code_is_final(code) ? ERROR_MISCONFIGURED : ERROR_UNAVAILABLE,
+                  mysql_error(&c->mysql));
+}
+
+static void start_prepare(struct connection *c, bool checking)
+{
+    c->checking = checking;
+    bytes_clear(&c->sql);
+    if (checking)
+        query_check(&c->sql);
+    else
+        query_session(&c->sql, c->partition->id, c->timeout_ms);
+    if (bytes_failed(&c->sql))
+        fail_open(c, ERROR_UNAVAILABLE, "out of memory");
+    else
+        start_query(c, bytes_slice(&c->sql));
+}
+
+static void finish_check(struct connection *c)
+{
+    struct row row;
+    struct bytes problem = {0};
+    if (!connection_row(c, &row) || row_check(&row, &c->check))
+        bytes_append_text(&problem, "unexpected answer to the check of the schema");
+    else
+        check_problem(&c->check, c->max_packet_needed, &problem);
+    bytes_append_char(&problem, '\0');
+    release_result(c);
+    if (bytes_failed(&problem) || problem.len > 1) {
+        fail_open(c, ERROR_MISCONFIGURED, bytes_failed(&problem) ? "out of memory" : problem.data);
+    } else {
+        event_del(&c->timer);
+        set_state(c, CONNECTION_IDLE);
+        wait_for(c, MYSQL_WAIT_READ);
+        c->events.on_open(c, c->events.context);
+    }
+    bytes_fini(&problem);
+}
+
+// ---------------------------------------------------------------- steps
+
+// A client-side error (2000 and up) or an abort means that the connection is lost; below are the
+// server's own words.
+static bool lost(struct connection *c)
+{
+    return c->timed_out || mysql_errno(&c->mysql) >= 2000;
+}
+
+static void finish_statement(struct connection *c, bool failed)
+{
+    struct answer answer = {.error = ERROR_NONE, .text = ""};
+    struct bytes text = {0};
+    event_del(&c->timer);
+    if (failed) {
+        bytes_append_text(&text, mysql_error(&c->mysql));
+        bytes_append_char(&text, '\0');
+        answer.error = lost(c) ? ERROR_OUTCOME : ERROR_REJECTED;
+        answer.code = mysql_errno(&c->mysql);
+        answer.text = bytes_failed(&text) ? "out of memory" : text.data;
+        answer.timed_out = c->timed_out;
+    }
+    if (answer.error == ERROR_OUTCOME) {
+        close_connection(c);
+    } else {
+        set_state(c, CONNECTION_IDLE);
+        wait_for(c, MYSQL_WAIT_READ);
+    }
+    c->events.on_answer(c, &answer, c->events.context);
+    if (c->state == CONNECTION_IDLE)
+        release_result(c);
+    bytes_fini(&text);
+}
+
+static void finish_rows(struct connection *c)
+{
+    bool failed = !c->result && mysql_errno(&c->mysql);
+    if (c->state == CONNECTION_BUSY)
+        finish_statement(c, failed);
+    else if (failed)
+        fail_open_with_library_error(c);
+    else if (c->checking)
+        finish_check(c);
+    else
+        start_prepare(c, true);
+}
+
+static void finish_step(struct connection *c)
+{
+    switch (c->step) {
+    case STEP_CONNECT:
+        if (c->connected) {
+            set_state(c, CONNECTION_PREPARING);
+            start_prepare(c, false);
+        } else {
+            fail_open_with_library_error(c);
+        }
+        break;
+    case STEP_QUERY:
+        if (!c->failed) {
+            c->step = STEP_STORE;
+            step_done(c, mysql_store_result_start(&c->result, &c->mysql));
+        } else if (c->state == CONNECTION_BUSY) {
+            finish_statement(c, true);
+        } else {
+            fail_open_with_library_error(c);
+        }
+        break;
+    case STEP_STORE:
+        finish_rows(c);
+        break;
+    }
+}
+
+static void on_io(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *c = context;
+    (void)fd;
+    if (event_pending(&c->later, EV_TIMEOUT, NULL)) // the call is over, its end not yet told
+        return;
+    if (c->state == CONNECTION_IDLE) { // nobody asked: the server ended it, or is out of step
+        fail_open(c, ERROR_UNAVAILABLE, "the server ended the connection");
+        return;
+    }
+    int happened =
+        (what & EV_READ ? MYSQL_WAIT_READ : 0) | (what & EV_WRITE ? MYSQL_WAIT_WRITE : 0);
+    step_done(c, step_continue(c, happened));
+}
+
+static void on_later(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    finish_step(context);
+}
+
+// end_call makes the library's suspended call return: its socket is shut, and a time-out reported.
+static void end_call(struct connection *c)
+{
+    c->timed_out = true;
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_RDWR);
+    while (step_continue(c, MYSQL_WAIT_READ | MYSQL_WAIT_WRITE | MYSQL_WAIT_TIMEOUT))
+        ; // each turn fails one of the few reads and writes that are left
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *c = context;
+    (void)fd;
+    (void)what;
+    if (event_pending(&c->later, EV_TIMEOUT, NULL)) // it ended just now, or was aborted
+        return;
+    end_call(c);
+    finish_step(c);
+}
+
+// ---------------------------------------------------------------- the interface
+
+enum error connection_new(struct event_base *base, const struct conf_partition *partition,
+                          const char *address, unsigned timeout_ms, uint64_t max_packet_needed,
+                          const struct connection_events *events, struct connection **connection)
+{
+    struct connection *c = calloc(1, sizeof *c);
+    *connection = c;
+    if (!c)
+        return ERROR_MEMORY;
+    c->state = CONNECTION_CLOSED;
+    c->partition = partition;
+    c->address = address;
+    c->timeout_ms = timeout_ms;
+    c->max_packet_needed = max_packet_needed;
+    c->events = *events;
+    c->base = base;
+    c->fd = -1;
+    evtimer_assign(&c->timer, base, on_timer, c);
+    evtimer_assign(&c->later, base, on_later, c);
+    return ERROR_NONE;
+}
+
+void connection_free(struct connection **connection)
+{
+    struct connection *c = *connection;
+    if (!c)
+        return;
+    *connection = NULL;
+    bool suspended = c->state != CONNECTION_CLOSED && c->state != CONNECTION_IDLE &&
+                     !event_pending(&c->later, EV_TIMEOUT, NULL);
+    if (suspended)
+        end_call(c);
+    if (c->state != CONNECTION_CLOSED)
+        close_connection(c);
+    bytes_fini(&c->sql);
+    free(c);
+}
+
+void connection_open(struct connection *c, unsigned timeout_ms)
+{
+    static const size_t stack = STACK_BYTES;
+    static const my_bool no = 0;
+    const struct conf_partition *p = c->partition;
+    set_state(c, CONNECTION_CONNECTING);
+    c->timed_out = false;
+    c->step = STEP_CONNECT;
+    c->connected = NULL;
+    mysql_init(&c->mysql);
+    mysql_options(&c->mysql, MYSQL_OPT_NONBLOCK, &stack);
+    mysql_options(&c->mysql, MYSQL_OPT_RECONNECT, &no);
+    mysql_options(&c->mysql, MYSQL_SET_CHARSET_NAME, "binary");
+    set_timer(c, timeout_ms);
+    c->inside = true;
+    step_done(c, mysql_real_connect_start(&c->connected, &c->mysql, c->address, p->user,
+                                          p->password, p->database, p->port, p->socket, 0));
+    c->inside = false;
+}
+
+void connection_query(struct connection *c, struct slice sql)
+{
+    release_result(c);
+    set_state(c, CONNECTION_BUSY);
+    c->timed_out = false;
+    set_timer(c, c->timeout_ms);
+    c->inside = true;
+    start_query(c, sql);
+    c->inside = false;
+}
+
+void connection_abort(struct connection *c)
+{
+    assert(c->state != CONNECTION_CLOSED && c->state != CONNECTION_IDLE);
+    if (event_pending(&c->later, EV_TIMEOUT, NULL))
+        return;
+    end_call(c);
+    event_active(&c->later, EV_TIMEOUT, 0);
+}
+
+void connection_close(struct connection *c)
+{
+    assert(c->state == CONNECTION_IDLE);
+    close_connection(c);
+}
+
+bool connection_row(struct connection *c, struct row *row)
+{
+    MYSQL_ROW fields = c->result ? mysql_fetch_row(c->result) : NULL;
+    if (!fields)
+        return false;
+    row->field = fields;
+    row->length = mysql_fetch_lengths(c->result);
+    row->fields = mysql_num_fields(c->result);
+    return true;
+}
+
+enum connection_state connection_state(const struct connection *c)
+{
+    return c->state;
+}
+
+const struct check *connection_check(const struct connection *c)
+{
+    return &c->check;
+}

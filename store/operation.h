@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// An operation: one request for one key, on its way through the store, and its outcome.
+#ifndef STORE_OPERATION_H
+#define STORE_OPERATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "store/pair.h"
+
+enum operation_kind {
+    OPERATION_GET,
+    OPERATION_HEAD, // all of the pair but its value
+    OPERATION_PUT,
+    OPERATION_DELETE,
+};
+
+enum {
+    PRECONDITION_VERSIONS = 16,
+};
+
+// What must be true of the key's present state for a write to happen. An expired pair and a
+// tombstone count as absent.
+struct precondition {
+    bool must_exist;     // If-Match, If-Unmodified-Since
+    bool must_match;     // and its version is one of version[]
+    bool must_differ;    // If-None-Match: absent, or its version none of version[]
+    bool must_be_absent; // If-None-Match: *
+    uint64_t version[PRECONDITION_VERSIONS];
+    unsigned count;
+    uint64_t below; // If-Unmodified-Since: its version must be less than this; 0 = no such bound
+};
+
+struct outcome {
+    enum error error;   // ERROR_NONE, _UNAVAILABLE, _OUTCOME, _PRECONDITION, _REJECTED, _TOO_LARGE
+    unsigned partition; // id of the partition that answered or should have
+    unsigned retry_after; // seconds, with ERROR_UNAVAILABLE
+    bool found;           // reads: the key is there; pair is filled in
+    bool created;         // writes: the key was absent before
+    uint64_t version;     // writes: the version that the partition gave
+    struct pair pair;     // reads; borrowed, valid only during the callback
+};
+
+struct operation {
+    // Set by the caller; all bytes borrowed until on_done.
+    enum operation_kind kind;
+    struct slice key; // valid (key_valid)
+    struct slice value;
+    struct slice type;                       // at most TYPE_MAX bytes
+    uint64_t ttl_ms;                         // PUT: 0 = never expires
+    const struct precondition *precondition; // writes; NULL = none
+    // Called exactly once, never inside the call that submits.
+    void (*on_done)(struct operation *operation, const struct outcome *outcome);
+
+    // Private to the store.
+    struct list link;
+    int64_t deadline; // clock_ms; nothing is sent for the operation after it
+    bool resent;      // it was sent once on a connection that was lost
+    bool alone;       // travels in a statement of its own
+};
+
+static inline bool operation_writes(const struct operation *operation)
+{
+    return operation->kind >= OPERATION_PUT;
+}
+
+#endif

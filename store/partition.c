@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+#include "store/partition.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+enum direction {
+    READS,
+    WRITES,
+    DIRECTIONS,
+};
+
+// A batch and the list it is in: free, or none while it runs.
+struct lane {
+    struct partition *partition;
+    struct batch *batch;
+    enum direction direction;
+    struct list link;
+};
+
+struct partition {
+    struct partition_options options;
+    void (*on_work)(struct partition *partition, void *context);
+    void *context;
+    struct pool *pool;
+    struct list queue[DIRECTIONS]; // of operations
+    size_t queued;
+    struct list refused;  // operations that found the queue full
+    struct list requests; // of partition_query
+    struct list free;     // of lanes
+    unsigned running[DIRECTIONS];
+    struct partition_stats stats;
+    struct lane lane[]; // one a connection
+};
+
+static void want_work(struct partition *p)
+{
+    p->on_work(p, p->context);
+}
+
+static void end_unavailable(struct partition *p, struct operation *operation)
+{
+    struct outcome outcome = {
+        .error = ERROR_UNAVAILABLE, .partition = p->options.pool.partition->id, .retry_after = 1};
+    operation->on_done(operation, &outcome);
+}
+
+// end_all ends what is in the list now; what its callbacks submit waits for the next turn.
+static void end_all(struct partition *p, struct list *list)
+{
+    struct list now, *link;
+    list_init(&now);
+    list_splice(&now, list);
+    while ((link = list_shift(&now)))
+        end_unavailable(p, CONTAINER_OF(link, struct operation, link));
+}
+
+// ---------------------------------------------------------------- from the batches and the pool
+
+static void on_batch_done(struct batch *batch, void *context)
+{
+    struct lane *lane = context;
+    struct partition *p = lane->partition;
+    (void)batch;
+    p->running[lane->direction]--;
+    list_append(&p->free, &lane->link);
+    want_work(p);
+}
+
+static void on_batch_again(struct operation *operation, void *context)
+{
+    struct lane *lane = context;
+    list_prepend(&lane->partition->queue[lane->direction], &operation->link);
+    lane->partition->queued++;
+    want_work(lane->partition);
+}
+
+static void on_pool_change(struct pool *pool, void *context)
+{
+    struct partition *p = context;
+    counter_set(&p->stats.state, pool_state(pool));
+    counter_set(&p->stats.open, pool_open(pool));
+    counter_set(&p->stats.durable, pool_check(pool)->flush_at_commit == 1);
+    want_work(p);
+}
+
+// ---------------------------------------------------------------- work
+
+// drop_late ends what has waited too long at the front of a queue.
+static void drop_late(struct partition *p, struct list *queue)
+{
+    int64_t now = clock_ms();
+    struct list *link;
+    while ((link = list_first(queue))) {
+        struct operation *operation = CONTAINER_OF(link, struct operation, link);
+        if (operation->deadline > now)
+            return;
+        list_remove(link);
+        p->queued--;
+        end_unavailable(p, operation);
+    }
+}
+
+// next_direction chooses what the next idle connection does. Writes, which wait for the disk, come
+// first but leave one connection to the reads, so that neither waits behind the other; with a
+// single connection the two take turns.
+static enum direction next_direction(const struct partition *p)
+{
+    unsigned connections = p->options.pool.connections;
+    unsigned writers = connections > 1 ? connections - 1 : 1;
+    bool may_write = !list_empty(&p->queue[WRITES]) && p->running[WRITES] < writers;
+    bool may_read = !list_empty(&p->queue[READS]);
+    if (may_write && may_read && connections == 1)
+        return p->lane[0].direction == READS ? WRITES : READS;
+    if (may_write)
+        return WRITES;
+    return may_read ? READS : DIRECTIONS;
+}
+
+static bool run_one(struct partition *p)
+{
+    drop_late(p, &p->queue[READS]);
+    drop_late(p, &p->queue[WRITES]);
+    enum direction direction = next_direction(p);
+    struct list *first = list_first(&p->free);
+    if (direction == DIRECTIONS || !first)
+        return false;
+    struct lane *lane = CONTAINER_OF(first, struct lane, link);
+    list_remove(first);
+    lane->direction = direction;
+    size_t count = batch_fill(lane->batch, &p->queue[direction]);
+    p->queued -= count;
+    p->running[direction]++;
+    histogram_add(direction == READS ? &p->stats.reads : &p->stats.writes, 1, count);
+    batch_run(lane->batch, p->pool);
+    return true;
+}
+
+static bool run_request(struct partition *p)
+{
+    struct list *first = list_shift(&p->requests);
+    if (!first)
+        return false;
+    struct partition_request *request = CONTAINER_OF(first, struct partition_request, link);
+    pool_query(p->pool, request->sql, request->on_answer, request->context);
+    return true;
+}
+
+static void refuse_requests(struct partition *p)
+{
+    struct list now, *link;
+    list_init(&now);
+    list_splice(&now, &p->requests);
+    while ((link = list_shift(&now))) {
+        struct partition_request *request = CONTAINER_OF(link, struct partition_request, link);
+        request->on_answer(NULL, NULL, request->context);
+    }
+}
+
+void partition_work(struct partition *p)
+{
+    end_all(p, &p->refused);
+    if (pool_state(p->pool) == POOL_DOWN) {
+        list_splice(&p->refused, &p->queue[READS]);
+        list_splice(&p->refused, &p->queue[WRITES]);
+        p->queued = 0;
+        end_all(p, &p->refused);
+        refuse_requests(p);
+    }
+    // Pages of a listing and batches take turns, so that neither starves the other.
+    bool more = true;
+    while (more && pool_idle(p->pool)) {
+        more = run_request(p);
+        if (pool_idle(p->pool))
+            more = run_one(p) || more;
+    }
+    counter_set(&p->stats.queued, p->queued);
+}
+
+// ---------------------------------------------------------------- the interface
+
+void partition_submit(struct partition *p, struct operation *operation)
+{
+    struct list *queue = &p->queue[operation_writes(operation) ? WRITES : READS];
+    operation->deadline = clock_ms() + p->options.pool.timeout_ms;
+    operation->resent = false;
+    operation->alone = false;
+    counter_add(&p->stats.operations, 1);
+    if (p->queued >= p->options.queue)
+        queue = &p->refused;
+    else
+        p->queued++;
+    list_append(queue, &operation->link);
+    want_work(p);
+}
+
+void partition_query(struct partition *p, struct partition_request *request)
+{
+    list_append(&p->requests, &request->link);
+    want_work(p);
+}
+
+bool partition_cancel(struct partition_request *request)
+{
+    bool waiting = !list_empty(&request->link);
+    list_remove(&request->link);
+    return waiting;
+}
+
+enum error partition_new(struct event_base *base, const struct partition_options *options,
+                         void (*on_work)(struct partition *partition, void *context), void *context,
+                         struct partition **partition)
+{
+    unsigned connections = options->pool.connections;
+    struct partition *p = calloc(1, sizeof *p + sizeof p->lane[0] * connections);
+    enum error error = ERROR_MEMORY;
+    *partition = p;
+    if (!p)
+        return error;
+    p->options = *options;
+    p->on_work = on_work;
+    p->context = context;
+    for (int i = 0; i < DIRECTIONS; i++)
+        list_init(&p->queue[i]);
+    list_init(&p->refused);
+    list_init(&p->requests);
+    list_init(&p->free);
+    for (unsigned i = 0; i < connections; i++) {
+        struct lane *lane = &p->lane[i];
+        const struct batch_events batch_events = {on_batch_done, on_batch_again, lane};
+        lane->partition = p;
+        error = batch_new(options->pool.partition->id, options->batch, &batch_events, &lane->batch);
+        if (error)
+            goto fail;
+        list_append(&p->free, &lane->link);
+    }
+    const struct pool_events pool_events = {on_pool_change, p};
+    error = pool_new(base, &options->pool, &pool_events, &p->pool);
+    if (error)
+        goto fail;
+    return ERROR_NONE;
+fail:
+    partition_free(partition);
+    return error;
+}
+
+void partition_free(struct partition **partition)
+{
+    struct partition *p = *partition;
+    if (!p)
+        return;
+    *partition = NULL;
+    pool_free(&p->pool);
+    for (unsigned i = 0; i < p->options.pool.connections; i++)
+        batch_free(&p->lane[i].batch);
+    free(p);
+}
+
+bool partition_idle(const struct partition *p)
+{
+    return p->queued == 0 && list_empty(&p->refused) && list_empty(&p->requests) &&
+           pool_busy(p->pool) == 0;
+}
+
+const struct pool *partition_pool(const struct partition *p)
+{
+    return p->pool;
+}
+
+const struct partition_stats *partition_stats(const struct partition *p)
+{
+    return &p->stats;
+}

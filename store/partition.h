@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// One partition as one thread sees it: operations wait in two queues, reads and writes, until a
+// connection is free, and then leave together. Nothing waits while a connection is idle; the busier
+// the partition, the larger the batches.
+#ifndef STORE_PARTITION_H
+#define STORE_PARTITION_H
+
+#include <event2/event.h>
+
+#include "base/histogram.h"
+#include "store/batch.h"
+
+// What a thread has done with a partition; read by any thread.
+struct partition_stats {
+    counter operations;     // that were submitted
+    struct histogram reads; // operations in each statement
+    struct histogram writes;
+    counter queued;  // operations waiting now
+    counter open;    // connections open now
+    counter state;   // enum pool_state now
+    counter durable; // innodb_flush_log_at_trx_commit is 1
+};
+
+struct partition;
+
+struct partition_options {
+    struct pool_options pool;
+    unsigned batch; // operations in one statement, at most
+    unsigned queue; // operations waiting, at most
+};
+
+// partition_new makes a partition and starts to connect. `on_work` asks for a call of
+// partition_work soon, from the loop; it may come many times.
+enum error partition_new(struct event_base *base, const struct partition_options *options,
+                         void (*on_work)(struct partition *partition, void *context), void *context,
+                         struct partition **partition) MUST_USE;
+
+// partition_free closes the connections. Operations that were not answered are not answered any
+// more: the owner waits for them first.
+void partition_free(struct partition **partition);
+
+// partition_submit queues an operation; its on_done follows from the loop within twice the
+// statement timeout.
+void partition_submit(struct partition *partition, struct operation *operation);
+
+// partition_work sends what can be sent and ends what cannot. From the loop only.
+void partition_work(struct partition *partition);
+
+// partition_query sends a statement of its own, outside the queues, as soon as a connection is
+// idle; see store/listing.c. `request` is the caller's until on_answer, which follows from the
+// loop; the answer is NULL if the partition is DOWN and nothing was sent.
+struct partition_request {
+    struct slice sql;
+    pool_on_answer *on_answer;
+    void *context;
+    struct list link; // private
+};
+void partition_query(struct partition *partition, struct partition_request *request);
+
+// partition_cancel takes back a request that was not sent yet; false if it was, and on_answer
+// follows.
+bool partition_cancel(struct partition_request *request);
+
+// partition_idle is true while nothing is queued and no statement is unanswered.
+bool partition_idle(const struct partition *partition);
+
+const struct pool *partition_pool(const struct partition *partition);
+const struct partition_stats *partition_stats(const struct partition *partition);
+
+#endif

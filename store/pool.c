@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+#include "store/pool.h"
+
+#include <assert.h>
+#include <event2/event_struct.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/random.h"
+
+enum {
+    BACKOFF_FIRST_MS = 50,
+    BACKOFF_LAST_MS = 500,
+    CONNECT_TIMEOUT_MS = 500,
+};
+
+// A place for one connection.
+struct place {
+    struct pool *pool;
+    struct connection *connection;
+    struct list idle; // in pool->idle while the connection is IDLE
+    pool_on_answer *on_answer;
+    void *context;
+};
+
+struct pool {
+    enum pool_state state;
+    struct pool_options options;
+    struct pool_events events;
+    struct event retry; // the pause before closed connections are tried again
+    unsigned backoff_ms;
+    struct list idle;
+    unsigned idle_count;
+    struct check check;
+    bool misconfigured;
+    char why[256];
+    struct place place[];
+};
+
+static const char *partition_name(const struct pool *pool, char name[static 24])
+{
+    snprintf(name, 24, "partition-%u", pool->options.partition->id);
+    return name;
+}
+
+static void set_idle(struct place *place, bool idle)
+{
+    struct pool *pool = place->pool;
+    if (idle == !list_empty(&place->idle))
+        return;
+    if (idle) {
+        list_prepend(&pool->idle, &place->idle); // the one used last is the warmest
+        pool->idle_count++;
+    } else {
+        list_remove(&place->idle);
+        pool->idle_count--;
+    }
+}
+
+static void tell_change(struct pool *pool)
+{
+    pool->events.on_change(pool, pool->events.context);
+}
+
+static void open_place(struct place *place)
+{
+    connection_open(place->connection, CONNECT_TIMEOUT_MS);
+}
+
+static void open_closed_places(struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->options.connections; i++)
+        if (connection_state(pool->place[i].connection) == CONNECTION_CLOSED)
+            open_place(&pool->place[i]);
+}
+
+static void retry_after_pause(struct pool *pool)
+{
+    if (evtimer_pending(&pool->retry, NULL))
+        return;
+    unsigned half = pool->backoff_ms / 2;
+    unsigned ms = half + random_below(half + 1); // clones should not knock in step
+    struct timeval tv = {0, (suseconds_t)ms * 1000};
+    evtimer_add(&pool->retry, &tv);
+    pool->backoff_ms *= 2;
+    if (pool->backoff_ms > BACKOFF_LAST_MS)
+        pool->backoff_ms = BACKOFF_LAST_MS;
+}
+
+static void close_all(struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->options.connections; i++) {
+        struct place *place = &pool->place[i];
+        enum connection_state state = connection_state(place->connection);
+        set_idle(place, false);
+        if (state == CONNECTION_IDLE)
+            connection_close(place->connection);
+        else if (state != CONNECTION_CLOSED)
+            connection_abort(place->connection);
+    }
+}
+
+static void go_down(struct pool *pool, enum error error, const char *why)
+{
+    char name[24];
+    bool news = pool->state != POOL_DOWN || strcmp(pool->why, why) != 0;
+    pool->misconfigured = error == ERROR_MISCONFIGURED;
+    snprintf(pool->why, sizeof pool->why, "%s", why);
+    if (news && pool->options.speaks)
+        log_write(pool->misconfigured ? LOG_ERROR : LOG_WARN, "%s is down: %s",
+                  partition_name(pool, name), why);
+    if (pool->state != POOL_DOWN) {
+        pool->state = POOL_DOWN;
+        close_all(pool);
+        tell_change(pool);
+    }
+    retry_after_pause(pool);
+}
+
+static void warn_of_settings(const struct pool *pool)
+{
+    char name[24];
+    if (pool->check.flush_at_commit != 1)
+        log_write(LOG_WARN,
+                  "%s: innodb_flush_log_at_trx_commit is %llu: a power loss can lose acknowledged "
+                  "writes; 1 would keep them",
+                  partition_name(pool, name), (unsigned long long)pool->check.flush_at_commit);
+    if (pool->check.read_only)
+        log_write(LOG_WARN, "%s: the server is read-only", partition_name(pool, name));
+}
+
+static void go_up(struct pool *pool)
+{
+    char name[24];
+    bool first = pool->state == POOL_STARTING;
+    pool->state = POOL_UP;
+    pool->misconfigured = false;
+    pool->why[0] = '\0';
+    if (pool->options.speaks) {
+        log_write(first ? LOG_DEBUG : LOG_INFO, "%s is up", partition_name(pool, name));
+        warn_of_settings(pool);
+    }
+    open_closed_places(pool);
+}
+
+static void on_open(struct connection *connection, void *context)
+{
+    struct place *place = context;
+    struct pool *pool = place->pool;
+    pool->check = *connection_check(connection);
+    pool->backoff_ms = BACKOFF_FIRST_MS;
+    set_idle(place, true);
+    if (pool->state != POOL_UP)
+        go_up(pool);
+    tell_change(pool);
+}
+
+static void on_closed(struct connection *connection, enum error error, const char *why,
+                      void *context)
+{
+    struct place *place = context;
+    struct pool *pool = place->pool;
+    bool was_open = !list_empty(&place->idle);
+    set_idle(place, false);
+    if (pool->state == POOL_DOWN || (!was_open && pool_open(pool) == 0))
+        go_down(pool, error, why);
+    else if (was_open)
+        connection_open(connection, CONNECT_TIMEOUT_MS);
+    else
+        retry_after_pause(pool); // others work: the server may have run out of connections
+}
+
+static void on_answer(struct connection *connection, const struct answer *answer, void *context)
+{
+    struct place *place = context;
+    struct pool *pool = place->pool;
+    bool lost = answer->error == ERROR_OUTCOME;
+    if (lost && pool->state == POOL_UP) {
+        if (answer->timed_out)
+            go_down(pool, ERROR_UNAVAILABLE, "no answer to a statement in time");
+        else
+            connection_open(connection, CONNECT_TIMEOUT_MS);
+    } else if (!lost) {
+        set_idle(place, true);
+    }
+    place->on_answer(connection, answer, place->context);
+    tell_change(pool);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *context)
+{
+    struct pool *pool = context;
+    (void)fd;
+    (void)what;
+    if (pool->state == POOL_UP)
+        open_closed_places(pool);
+    else if (connection_state(pool->place[0].connection) == CONNECTION_CLOSED)
+        open_place(&pool->place[0]);
+    else
+        retry_after_pause(pool);
+}
+
+enum error pool_new(struct event_base *base, const struct pool_options *options,
+                    const struct pool_events *events, struct pool **pool)
+{
+    struct pool *p = calloc(1, sizeof *p + sizeof p->place[0] * options->connections);
+    *pool = p;
+    if (!p)
+        return ERROR_MEMORY;
+    p->state = POOL_STARTING;
+    p->options = *options;
+    p->events = *events;
+    p->backoff_ms = BACKOFF_FIRST_MS;
+    list_init(&p->idle);
+    evtimer_assign(&p->retry, base, on_retry, p);
+    for (unsigned i = 0; i < options->connections; i++) {
+        struct place *place = &p->place[i];
+        place->pool = p;
+        list_init(&place->idle);
+        const struct connection_events connection_events = {on_open, on_answer, on_closed, place};
+        enum error error =
+            connection_new(base, options->partition, options->address, options->timeout_ms,
+                           options->max_packet_needed, &connection_events, &place->connection);
+        if (error) {
+            pool_free(pool);
+            return error;
+        }
+    }
+    open_place(&p->place[0]);
+    return ERROR_NONE;
+}
+
+void pool_free(struct pool **pool)
+{
+    struct pool *p = *pool;
+    if (!p)
+        return;
+    *pool = NULL;
+    evtimer_del(&p->retry);
+    for (unsigned i = 0; i < p->options.connections; i++)
+        connection_free(&p->place[i].connection);
+    free(p);
+}
+
+enum pool_state pool_state(const struct pool *pool)
+{
+    return pool->state;
+}
+
+unsigned pool_idle(const struct pool *pool)
+{
+    return pool->state == POOL_UP ? pool->idle_count : 0;
+}
+
+unsigned pool_busy(const struct pool *pool)
+{
+    unsigned busy = 0;
+    for (unsigned i = 0; i < pool->options.connections; i++)
+        busy += connection_state(pool->place[i].connection) == CONNECTION_BUSY;
+    return busy;
+}
+
+unsigned pool_open(const struct pool *pool)
+{
+    unsigned open = 0;
+    for (unsigned i = 0; i < pool->options.connections; i++)
+        open += connection_state(pool->place[i].connection) >= CONNECTION_IDLE;
+    return open;
+}
+
+void pool_query(struct pool *pool, struct slice sql, pool_on_answer *callback, void *context)
+{
+    struct list *first = list_first(&pool->idle);
+    assert(first && pool->state == POOL_UP);
+    struct place *place = CONTAINER_OF(first, struct place, idle);
+    set_idle(place, false);
+    place->on_answer = callback;
+    place->context = context;
+    connection_query(place->connection, sql);
+}
+
+const struct check *pool_check(const struct pool *pool)
+{
+    return &pool->check;
+}
+
+bool pool_misconfigured(const struct pool *pool)
+{
+    return pool->misconfigured;
+}
+
+const char *pool_why(const struct pool *pool)
+{
+    return pool->why;
+}

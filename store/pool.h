@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// The connections of one thread to one partition, and the circuit breaker over them.
+//
+//   STARTING -> UP <-> DOWN
+//
+// While the pool is UP a lost connection is opened again at once. It goes DOWN when a statement
+// gets no answer in time, or when no connection is left and none can be opened; then all its
+// connections are closed and a single one is tried again and again, after a pause that doubles from
+// 50 to 500 ms.
+#ifndef STORE_POOL_H
+#define STORE_POOL_H
+
+#include "store/connection.h"
+
+enum pool_state {
+    POOL_STARTING, // the first attempt to connect is under way
+    POOL_UP,
+    POOL_DOWN,
+};
+
+struct pool;
+
+struct pool_events {
+    // on_change: the state changed or a connection became idle.
+    void (*on_change)(struct pool *pool, void *context);
+    void *context;
+};
+
+// pool_on_answer gets a statement's end. Rows are read from `connection` during the call.
+typedef void pool_on_answer(struct connection *connection, const struct answer *answer,
+                            void *context);
+
+struct pool_options {
+    const struct conf_partition *partition; // borrowed
+    const char *address;                    // numeric host, NULL for a socket; borrowed
+    unsigned connections;
+    unsigned timeout_ms;        // of a statement
+    uint64_t max_packet_needed; // bytes
+    bool speaks; // logs what happens to the partition: one thread does, the others would repeat it
+};
+
+// pool_new makes a pool and starts to connect.
+enum error pool_new(struct event_base *base, const struct pool_options *options,
+                    const struct pool_events *events, struct pool **pool) MUST_USE;
+
+// pool_free closes everything; callbacks do not come any more. Not from inside a callback.
+void pool_free(struct pool **pool);
+
+enum pool_state pool_state(const struct pool *pool);
+
+// pool_idle returns how many connections can take a statement now; 0 unless the pool is UP.
+unsigned pool_idle(const struct pool *pool);
+
+// pool_open returns how many connections are open, idle or busy.
+unsigned pool_open(const struct pool *pool);
+
+// pool_busy returns how many statements are unanswered.
+unsigned pool_busy(const struct pool *pool);
+
+// pool_query sends a statement on an idle connection (pool_idle > 0). `sql` is borrowed until
+// `on_answer`, which follows.
+void pool_query(struct pool *pool, struct slice sql, pool_on_answer *on_answer, void *context);
+
+// pool_check returns what the partition said of itself last; all zero before it ever answered.
+const struct check *pool_check(const struct pool *pool);
+
+// pool_misconfigured is true when the last attempt failed in a way that trying again cannot mend;
+// pool_why says why the last attempt failed, "" if it did not.
+bool pool_misconfigured(const struct pool *pool);
+const char *pool_why(const struct pool *pool);
+
+#endif
