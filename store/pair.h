@@ -18,7 +18,6 @@ struct pair {
     struct slice type;
     uint64_t size; // bytes of the value, also when it was not fetched
     uint64_t version;
-    uint64_t created; // version at which this life of the key began
     uint64_t expires; // ms since 1970 UTC; 0 = never
     bool whole;       // the value was fetched with the row
 };

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "store/partition.h"
 
+#include <event2/event_struct.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+
+enum {
+    PATIENCE_MS = 2, // reads wait this long for one read statement before another joins it
+};
 
 enum direction {
     READS,
@@ -16,6 +21,7 @@ struct lane {
     struct partition *partition;
     struct batch *batch;
     enum direction direction;
+    int64_t since; // clock_ms when it was sent
     struct list link;
 };
 
@@ -30,6 +36,7 @@ struct partition {
     struct list requests; // of partition_query
     struct list free;     // of lanes
     unsigned running[DIRECTIONS];
+    struct event patience; // PATIENCE_MS are over
     struct partition_stats stats;
     struct lane lane[]; // one a connection
 };
@@ -102,20 +109,49 @@ static void drop_late(struct partition *p, struct list *queue)
     }
 }
 
+// may_read tells whether waiting reads should leave now. While one read statement is under way the
+// others are better off together in the next than alone in a second beside it; but not behind a
+// slow one, nor when they already fill a statement.
+static bool may_read(struct partition *p)
+{
+    static const struct timeval patience = {0, PATIENCE_MS * 1000};
+    int64_t now = clock_ms();
+    if (list_empty(&p->queue[READS]))
+        return false;
+    if (p->running[READS] == 0 || p->queued >= p->options.batch)
+        return true;
+    for (unsigned i = 0; i < p->options.pool.connections; i++) {
+        const struct lane *lane = &p->lane[i];
+        bool reads = list_empty(&lane->link) && lane->direction == READS;
+        if (reads && now - lane->since < PATIENCE_MS) {
+            if (!evtimer_pending(&p->patience, NULL))
+                evtimer_add(&p->patience, &patience);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_patience(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    want_work(context);
+}
+
 // next_direction chooses what the next idle connection does. Writes, which wait for the disk, come
 // first but leave one connection to the reads, so that neither waits behind the other; with a
 // single connection the two take turns.
-static enum direction next_direction(const struct partition *p)
+static enum direction next_direction(struct partition *p)
 {
     unsigned connections = p->options.pool.connections;
     unsigned writers = connections > 1 ? connections - 1 : 1;
     bool may_write = !list_empty(&p->queue[WRITES]) && p->running[WRITES] < writers;
-    bool may_read = !list_empty(&p->queue[READS]);
-    if (may_write && may_read && connections == 1)
+    if (may_write && connections == 1 && !list_empty(&p->queue[READS]))
         return p->lane[0].direction == READS ? WRITES : READS;
     if (may_write)
         return WRITES;
-    return may_read ? READS : DIRECTIONS;
+    return may_read(p) ? READS : DIRECTIONS;
 }
 
 static bool run_one(struct partition *p)
@@ -129,6 +165,7 @@ static bool run_one(struct partition *p)
     struct lane *lane = CONTAINER_OF(first, struct lane, link);
     list_remove(first);
     lane->direction = direction;
+    lane->since = clock_ms();
     size_t count = batch_fill(lane->batch, &p->queue[direction]);
     p->queued -= count;
     p->running[direction]++;
@@ -226,6 +263,7 @@ enum error partition_new(struct event_base *base, const struct partition_options
     list_init(&p->refused);
     list_init(&p->requests);
     list_init(&p->free);
+    evtimer_assign(&p->patience, base, on_patience, p);
     for (unsigned i = 0; i < connections; i++) {
         struct lane *lane = &p->lane[i];
         const struct batch_events batch_events = {on_batch_done, on_batch_again, lane};
@@ -251,6 +289,7 @@ void partition_free(struct partition **partition)
     if (!p)
         return;
     *partition = NULL;
+    evtimer_del(&p->patience);
     pool_free(&p->pool);
     for (unsigned i = 0; i < p->options.pool.connections; i++)
         batch_free(&p->lane[i].batch);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One partition as one thread sees it: operations wait in two queues, reads and writes, until a
-// connection is free, and then leave together. Nothing waits while a connection is idle; the busier
-// the partition, the larger the batches.
+// connection is free, and then leave together: the busier the partition, the larger the batches.
 #ifndef STORE_PARTITION_H
 #define STORE_PARTITION_H
 

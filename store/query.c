@@ -82,7 +82,7 @@ void query_select(struct bytes *sql, struct operation *const *operations, size_t
         bytes_append_text(sql, "SELECT k,v");
     else
         bytes_format(sql, "SELECT k,IF(LENGTH(v)<=%d,v,NULL)", QUERY_LARGE);
-    bytes_append_text(sql, ",LENGTH(v),type,version,created,expires FROM pairs WHERE k IN(");
+    bytes_append_text(sql, ",LENGTH(v),type,version,expires FROM pairs WHERE k IN(");
     for (size_t i = 0; i < count; i++) {
         if (i && slice_equal(operations[i]->key, operations[i - 1]->key))
             continue;

@@ -32,9 +32,9 @@ static bool read_type(const struct row *row, unsigned i, struct slice *type)
 enum error row_pair(const struct row *row, struct pair *pair)
 {
     *pair = (struct pair){0};
-    if (row->fields != 7 || !read_key(row, 0, &pair->key) || !read_number(row, 2, &pair->size) ||
+    if (row->fields != 6 || !read_key(row, 0, &pair->key) || !read_number(row, 2, &pair->size) ||
         !read_type(row, 3, &pair->type) || !read_number(row, 4, &pair->version) ||
-        !read_number(row, 5, &pair->created) || !read_number(row, 6, &pair->expires))
+        !read_number(row, 5, &pair->expires))
         return ERROR_MALFORMED;
     pair->value = field(row, 1);
     pair->whole = row->field[1] != NULL;
