@@ -38,30 +38,134 @@ library_o = $(call object,$(base_c) $(conf_c) $(store_c) $(server_c)) \
             $(BUILD)/llhttp/api.o $(BUILD)/llhttp/http.o $(BUILD)/llhttp/llhttp.o
 unit_tests = $(patsubst tests/%.c,$(BUILD)/tests/%,$(tests_c))
 
+# V=1 shows the commands.
+quiet = $(if $(V),,@echo "  $(1)  $@";)
+
 .PHONY: all
 all: $(BUILD)/sherd-server
 
 $(BUILD)/sherd-server: $(call object,server/main.c) $(BUILD)/libsherd.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-# Both programs and all tests take from it what they need.
+# The programs and the tests take from it what they need.
 $(BUILD)/libsherd.a: $(library_o)
 	@rm -f $@
 	@ar rcs $@ $^
 
 $(BUILD)/%.o: %.c | packages-build
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call quiet,cc  )$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/llhttp/%.o: | packages-build
 	@mkdir -p $(@D)
-	$(CC) $(LLHTTP_FLAGS) $(CFLAGS) -c -o $@ $(LLHTTP)/$*.c
+	$(call quiet,cc  )$(CC) $(LLHTTP_FLAGS) $(CFLAGS) -c -o $@ $(LLHTTP)/$*.c
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsherd.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: packages-build
-packages-build:
-	@tools/packages build
+.SECONDARY:
+.PHONY: packages-build packages-nodes packages-check
+packages-build packages-nodes packages-check: packages-%:
+	@tools/packages $*
+
+# ---------------------------------------------------------------- running
+
+# The nodes are initialised while the server is compiled.
+.PHONY: run
+run: packages-build packages-nodes
+	@command -v curl >/dev/null || tools/packages check
+	@mkdir -p "$(VAR)"
+	@tools/nodes start --count $(NODES) --dir "$(VAR)" & $(MAKE) --no-print-directory -j2 all && wait $$!
+	@exec tools/run --count $(NODES) --dir "$(VAR)" --listen $(LISTEN)
+
+.PHONY: install uninstall
+install: all
+	install -D -m 755 $(BUILD)/sherd-server "$(DESTDIR)$(PREFIX)/bin/sherd-server"
+	install -D -m 644 configuration.cfg "$(DESTDIR)$(PREFIX)/share/sherd/configuration.cfg"
+	install -D -m 644 database_definition.sql "$(DESTDIR)$(PREFIX)/share/sherd/database_definition.sql"
+	for f in docs/*.md; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/doc/sherd/$${f#docs/}" || exit; done
+
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/sherd-server"
+	rm -rf "$(DESTDIR)$(PREFIX)/share/sherd" "$(DESTDIR)$(PREFIX)/share/doc/sherd"
+
+# ---------------------------------------------------------------- checking
+
+.PHONY: check tests
+check: packages-build packages-nodes packages-check
+	@$(MAKE) --no-print-directory -j2 all tests
+	@tools/check "$(BUILD)"
+
+tests: $(unit_tests)
+
+.PHONY: check-layers check-headers
+check-layers:
+	@tools/check-layers
+
+# Every header compiles alone.
+check-headers: packages-build
+	@for h in $(headers); do $(CC) $(ALL_CFLAGS) -Werror -fsyntax-only -x c $$h || exit 1; done
+	@echo "check-headers: $(words $(headers)) headers compile alone"
+
+.PHONY: lint format
+lint: packages-build check-layers check-headers
+	@tools/packages lint check
+	clang-format --dry-run --Werror $(sources) $(headers)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
+	  --inline-suppr --suppress=missingIncludeSystem -I. $(base_c) $(conf_c) $(store_c) $(server_c) server/main.c
+	clang-tidy --quiet $(base_c) $(conf_c) $(store_c) $(server_c) server/main.c -- $(ALL_CFLAGS)
+
+format:
+	@tools/packages lint
+	clang-format -i $(sources) $(headers)
+
+SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+# All tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+.PHONY: check-sanitized
+check-sanitized:
+	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/sanitized CFLAGS="$(SANITIZE)"
+
+FUZZ_SECONDS ?= 60
+fuzzers = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: fuzz
+fuzz:
+	@tools/packages build fuzz
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzzed CC=clang \
+	  CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" fuzzers
+	@tools/fuzz "$(BUILD)/fuzzed" $(FUZZ_SECONDS)
+
+.PHONY: fuzzers
+fuzzers: $(fuzzers)
+
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libsherd.a
+	@mkdir -p $(@D)
+	$(call quiet,link)$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+.PHONY: coverage
+coverage:
+	@tools/packages coverage
+	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/coverage CFLAGS="-O0 -g --coverage"
+	gcovr --root . --filter '(base|conf|store|server)/' --print-summary --txt $(BUILD)/coverage.txt \
+	  --html-details $(BUILD)/coverage/ $(BUILD)/coverage
+	@cat $(BUILD)/coverage.txt
+
+.PHONY: bench
+bench:
+	@tools/packages build nodes check bench
+	@$(MAKE) --no-print-directory -j2 all
+	@bench/run
+
+.PHONY: clean help
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make run              private servers in VAR=$(VAR), NODES=$(NODES), LISTEN=$(LISTEN)'
+	@echo 'make check            every test            make check-sanitized   the same under ASan and UBSan'
+	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
+	@echo 'make lint format check-layers check-headers coverage bench'
+	@echo 'make install uninstall DESTDIR= PREFIX=$(PREFIX)'

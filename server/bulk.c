@@ -136,12 +136,15 @@ static int member_bytes(const json_t *line, const char *name, struct bytes *to)
     snprintf(encoded_name, sizeof encoded_name, "%s_base64", name);
     const json_t *plain = json_object_get(line, name);
     const json_t *encoded = json_object_get(line, encoded_name);
-    if (plain && !encoded && json_is_string(plain)) {
+    const json_t *either = plain ? plain : encoded;
+    if (!either)
+        return 0;
+    if ((plain && encoded) || !json_is_string(either))
+        return -1;
+    if (plain) {
         bytes_append(to, json_string_value(plain), json_string_length(plain));
         return 1;
     }
-    if (!encoded || plain || !json_is_string(encoded))
-        return plain || encoded ? -1 : 0;
     size_t len = json_string_length(encoded), used;
     char *room = bytes_room(to, len / 4 * 3 + 3);
     if (!room ||

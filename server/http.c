@@ -556,7 +556,7 @@ void http_check_deadlines(struct worker *worker)
 void http_stop(struct worker *worker)
 {
     struct list *link;
-    while ((link = list_first(&worker->clients[CLIENT_IDLE])))
+    while ((link = list_shift(&worker->clients[CLIENT_IDLE])))
         client_free(CONTAINER_OF(link, struct client, link));
     for (int state = 0; state < CLIENT_STATES; state++) {
         struct list *head = &worker->clients[state];
@@ -572,7 +572,7 @@ void http_stop_now(struct worker *worker)
 {
     struct list *link;
     for (int state = 0; state < CLIENT_STATES; state++)
-        while ((link = list_first(&worker->clients[state])))
+        while ((link = list_shift(&worker->clients[state])))
             client_free(CONTAINER_OF(link, struct client, link));
 }
 

@@ -187,8 +187,7 @@ void request_begin(struct request *r, const struct head *head)
     r->format = accept.data ? accept_choose(accept, true) : FORMAT_JSON;
     remember_target(r, head);
     target_split(line->target, &path, &r->query);
-    r->route = slice_equal(line->target, SLICE("*")) ? (struct route){.resource = RESOURCE_SERVER}
-                                                     : route_of(path);
+    r->route = route_of(path);
     bool body_follows = line->framing == GUARD_CHUNKED || line->length > 0;
     bool named = r->route.resource == RESOURCE_KEY || r->route.resource == RESOURCE_PREFIX;
     bool expected = expectation_met(r, head);
