@@ -49,7 +49,7 @@ static const struct option options[] = {
      .help = "Event loops, one a thread; auto (or 0) is one a core."},
     {SERVER(clients), FROM_TO(OPTION_INTEGER, 1, 1000000), .fallback = "20000",
      .help = "Connections of clients in all, at most."},
-    {SERVER(max_value), FROM_TO(OPTION_SIZE, 1, 16 * M), .fallback = "1M", .reload = true,
+    {SERVER(max_value), FROM_TO(OPTION_SIZE, 1, 16 * M), .fallback = "1M",
      .help = "Bytes of a value, at most; a longer one is answered 413."},
     {SERVER(pipeline), FROM_TO(OPTION_INTEGER, 1, 1000), .fallback = "16", .reload = true,
      .help = "Unanswered requests on one connection, at most; more are left unread."},
@@ -67,7 +67,7 @@ static const struct option options[] = {
     {SERVER(access_log), FROM_TO(OPTION_STRING, 0, INI_VALUE_MAX), .fallback = "", .reload = true,
      .help = "A file that gets a line for each request, - for standard output, empty for none; "
              "better an absolute path."},
-    {SERVER(allow_clear), .type = OPTION_BOOLEAN, .fallback = "no",
+    {SERVER(allow_clear), .type = OPTION_BOOLEAN, .fallback = "no", .reload = true,
      .help = "Whether DELETE of a prefix may clear it outside of test mode."},
 
     {PARTITION(host), FROM_TO(OPTION_HOST, 1, INI_VALUE_MAX), .fallback = "",

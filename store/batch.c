@@ -11,6 +11,7 @@ enum {
     PARTS_MAX = 12,   // halving 500 operations leaves at most ten parts waiting
     RETRIES_MAX = 10, // of one statement after deadlocks
     SQL_KEEP = 256 * 1024,
+    ROWS_BYTES = 64 * 1024 * 1024, // that the values of one answer may take
 };
 
 // Operations [begin, end) that still have to be sent.
@@ -20,8 +21,7 @@ struct part {
 };
 
 struct batch {
-    unsigned id;
-    unsigned limit;
+    struct batch_options options;
     struct batch_events events;
     struct pool *pool;
     bool writes;
@@ -100,7 +100,7 @@ size_t batch_fill(struct batch *b, struct list *queue)
 {
     size_t size = 0;
     assert(b->count == 0);
-    for (struct list *link = queue->next, *next; link != queue && b->count < b->limit;
+    for (struct list *link = queue->next, *next; link != queue && b->count < b->options.limit;
          link = next) {
         struct operation *operation = CONTAINER_OF(link, struct operation, link);
         size_t more = operation->key.len + operation->value.len;
@@ -133,7 +133,7 @@ static void end(struct operation *operation, const struct outcome *outcome)
 
 static void end_part(struct batch *b, enum error error)
 {
-    struct outcome outcome = {.error = error, .partition = b->id, .retry_after = 1};
+    struct outcome outcome = {.error = error, .partition = b->options.id, .retry_after = 1};
     for (size_t i = b->part.begin; i < b->part.end; i++)
         end(b->operation[i], &outcome);
 }
@@ -166,7 +166,7 @@ static void expect(struct batch *b)
         enum error error = ERROR_NONE; // a read: not found
         if (b->writes)                 // an upsert returns a row for each
             error = b->operation[i]->precondition ? ERROR_PRECONDITION : ERROR_OUTCOME;
-        b->outcome[i] = (struct outcome){.error = error, .partition = b->id};
+        b->outcome[i] = (struct outcome){.error = error, .partition = b->options.id};
     }
 }
 
@@ -334,7 +334,7 @@ static void refused(struct batch *b, unsigned code)
 static void connection_lost(struct batch *b, bool timed_out)
 {
     struct outcome outcome = {.error = b->writes ? ERROR_OUTCOME : ERROR_UNAVAILABLE,
-                              .partition = b->id,
+                              .partition = b->options.id,
                               .retry_after = 1};
     for (size_t i = b->part.begin; i < b->part.end; i++) {
         struct operation *operation = b->operation[i];
@@ -361,6 +361,15 @@ static void on_answer(struct connection *connection, const struct answer *answer
 
 // ---------------------------------------------------------------- sending
 
+// takes_large_values: few enough operations may all have values of any size; of more, the large
+// ones are asked for again, alone.
+static bool takes_large_values(const struct batch *b, struct operation *const *first, size_t count)
+{
+    if (count == 1)
+        return first[0]->kind == OPERATION_GET;
+    return count * b->options.max_value <= ROWS_BYTES;
+}
+
 static void build(struct batch *b)
 {
     struct operation *const *first = b->operation + b->part.begin;
@@ -368,7 +377,7 @@ static void build(struct batch *b)
     const struct precondition *precondition = first[0]->precondition;
     bytes_shrink(&b->sql, SQL_KEEP);
     if (!b->writes)
-        query_select(&b->sql, first, count, count == 1 && first[0]->kind == OPERATION_GET);
+        query_select(&b->sql, first, count, takes_large_values(b, first, count));
     else if (!precondition)
         query_upsert(&b->sql, first, count);
     else if (precondition->must_exist || b->replacing)
@@ -412,9 +421,10 @@ struct operation *const *batch_operations(const struct batch *b, size_t *count)
 
 // ---------------------------------------------------------------- life
 
-enum error batch_new(unsigned id, unsigned limit, const struct batch_events *events,
+enum error batch_new(const struct batch_options *options, const struct batch_events *events,
                      struct batch **batch)
 {
+    unsigned limit = options->limit;
     assert(limit >= 1 && limit <= BATCH_MAX);
     struct batch *b = calloc(1, sizeof *b + sizeof b->operation[0] * limit);
     *batch = b;
@@ -425,8 +435,7 @@ enum error batch_new(unsigned id, unsigned limit, const struct batch_events *eve
         batch_free(batch);
         return ERROR_MEMORY;
     }
-    b->id = id;
-    b->limit = limit;
+    b->options = *options;
     b->events = *events;
     return ERROR_NONE;
 }

@@ -27,9 +27,14 @@ struct batch_events {
     void *context;
 };
 
-// batch_new makes an empty batch for statements of at most `limit` operations on the partition with
-// that id.
-enum error batch_new(unsigned id, unsigned limit, const struct batch_events *events,
+struct batch_options {
+    unsigned id;      // of the partition
+    unsigned limit;   // operations in one statement, at most
+    size_t max_value; // bytes; how large a value may be
+};
+
+// batch_new makes an empty batch.
+enum error batch_new(const struct batch_options *options, const struct batch_events *events,
                      struct batch **batch) MUST_USE;
 
 void batch_free(struct batch **batch);

@@ -250,6 +250,9 @@ enum error partition_new(struct event_base *base, const struct partition_options
                          struct partition **partition)
 {
     unsigned connections = options->pool.connections;
+    const struct batch_options batch_options = {.id = options->pool.partition->id,
+                                                .limit = options->batch,
+                                                .max_value = options->max_value};
     struct partition *p = calloc(1, sizeof *p + sizeof p->lane[0] * connections);
     enum error error = ERROR_MEMORY;
     *partition = p;
@@ -268,7 +271,7 @@ enum error partition_new(struct event_base *base, const struct partition_options
         struct lane *lane = &p->lane[i];
         const struct batch_events batch_events = {on_batch_done, on_batch_again, lane};
         lane->partition = p;
-        error = batch_new(options->pool.partition->id, options->batch, &batch_events, &lane->batch);
+        error = batch_new(&batch_options, &batch_events, &lane->batch);
         if (error)
             goto fail;
         list_append(&p->free, &lane->link);

@@ -24,8 +24,9 @@ struct partition;
 
 struct partition_options {
     struct pool_options pool;
-    unsigned batch; // operations in one statement, at most
-    unsigned queue; // operations waiting, at most
+    unsigned batch;   // operations in one statement, at most
+    size_t max_value; // bytes
+    unsigned queue;   // operations waiting, at most
 };
 
 // partition_new makes a partition and starts to connect. `on_work` asks for a call of

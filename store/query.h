@@ -27,7 +27,8 @@ void query_session(struct bytes *sql, unsigned id, unsigned timeout_ms);
 void query_check(struct bytes *sql);
 
 // query_select fetches the pairs of `count` operations that are alive; row_pair reads the rows. The
-// keys are sorted and may repeat. Values over QUERY_LARGE come only if `large`.
+// keys are sorted and may repeat. Values over QUERY_LARGE come only if `large`; else
+// their size does.
 void query_select(struct bytes *sql, struct operation *const *operations, size_t count, bool large);
 
 // query_upsert writes the pairs and tombstones of `count` unconditional operations with distinct,

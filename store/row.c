@@ -32,13 +32,17 @@ static bool read_type(const struct row *row, unsigned i, struct slice *type)
 enum error row_pair(const struct row *row, struct pair *pair)
 {
     *pair = (struct pair){0};
-    if (row->fields != 6 || !read_key(row, 0, &pair->key) || !read_number(row, 2, &pair->size) ||
-        !read_type(row, 3, &pair->type) || !read_number(row, 4, &pair->version) ||
-        !read_number(row, 5, &pair->expires))
+    if (row->fields != 6 || !read_key(row, 0, &pair->key) || !read_type(row, 3, &pair->type) ||
+        !read_number(row, 4, &pair->version) || !read_number(row, 5, &pair->expires))
         return ERROR_MALFORMED;
     pair->value = field(row, 1);
     pair->whole = row->field[1] != NULL;
-    return pair->whole && pair->value.len != pair->size ? ERROR_MALFORMED : ERROR_NONE;
+    pair->size = pair->value.len;
+    if (!row->field[2])
+        return pair->whole ? ERROR_NONE : ERROR_MALFORMED;
+    if (!read_number(row, 2, &pair->size) || (pair->whole && pair->size != pair->value.len))
+        return ERROR_MALFORMED;
+    return ERROR_NONE;
 }
 
 enum error row_entry(const struct row *row, struct pair *pair)

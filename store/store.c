@@ -63,6 +63,7 @@ enum error store_new(struct event_base *base, const struct store_options *option
                      .max_packet_needed = max_packet_needed(conf),
                      .speaks = options->speaks},
             .batch = conf->store.batch,
+            .max_value = conf->server.max_value,
             .queue = conf->store.queue};
         enum error error =
             partition_new(base, &partition_options, on_partition_work, s, &s->partition[i]);

@@ -844,12 +844,12 @@ static void conf_adopt__takes_what_may_change(void **state)
     (void)state;
     struct conf *conf = parse(SMALLEST);
     char *why = adopted(conf, SMALLEST
-                        "[server]\nmax_value = 2K\npipeline = 3\nhead_timeout = 4s\n"
+                        "[server]\npipeline = 3\nhead_timeout = 4s\n"
                         "idle_timeout = 5s\nbody_rate = 6\nstop_timeout = 7s\nlog_level = debug\n"
-                        "access_log = /log\n");
+                        "access_log = /log\nallow_clear = yes\n");
     assert_string_equal(why, "");
+    assert_true(conf->server.allow_clear);
     free(why);
-    assert_int_equal(conf->server.max_value, 2048);
     assert_int_equal(conf->server.pipeline, 3);
     assert_int_equal(conf->server.head_timeout, 4000);
     assert_int_equal(conf->server.idle_timeout, 5000);
@@ -869,14 +869,14 @@ static void conf_adopt__keeps_and_names_what_needs_a_restart(void **state)
     struct conf *conf = parse(SMALLEST "password = SECRET\n");
     char *before = printed(conf);
     char *why = adopted(conf, TWO "timeout = 3s\n[server]\nthreads = 4\nlisten = a:1\n"
-                                  "allow_clear = yes\n"
+                                  "max_value = 2K\n"
                                   "[partition-1]\nsocket = /s\nuser = u\npassword = SECRET2\n"
                                   "[partition-2]\nhost = a\nuser = u\n");
     assert_string_equal(why, "[store] partitions = 2: needs a restart\n"
                              "[store] timeout = 3s: needs a restart\n"
                              "[server] listen = a:1: needs a restart\n"
                              "[server] threads = 4: needs a restart\n"
-                             "[server] allow_clear = yes: needs a restart\n"
+                             "[server] max_value = 2K: needs a restart\n"
                              "[partition-1] host: needs a restart\n"
                              "[partition-1] port: needs a restart\n"
                              "[partition-1] socket = /s: needs a restart\n"
