@@ -254,6 +254,7 @@ static size_t feed_body(struct client *c, struct slice input)
             reply_abort(request);
         return input.len;
     }
+    request_announced(c->arriving, c->parser.announced);
     if (c->parser.ended)
         finish_message(c);
     return used;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "server/parser.h"
 
+#include <ctype.h>
+
 enum {
     FRAMING_FREE = GUARD_HEAD_MAX, // bytes of framing that every body may have
     FRAMING_PER_BYTE = 8,          // and for each of its bytes: chunks of one byte need five
@@ -90,9 +92,12 @@ static int on_head(llhttp_t *llhttp)
 static int on_chunk(llhttp_t *llhttp)
 {
     struct parser *parser = llhttp->data;
-    parser->trailing = llhttp->content_length == 0;
+    uint64_t size = llhttp->content_length;
+    parser->announced = size > UINT64_MAX - parser->body ? UINT64_MAX : parser->body + size;
+    parser->trailing = size == 0;
     parser->trailer_last = '\n';
     parser->trailer_line = 0;
+    parser->trailer_named = false;
     return parser->trailing ? HPE_PAUSED : 0;
 }
 
@@ -126,20 +131,30 @@ static enum error execute(struct parser *parser, struct slice bytes, size_t *use
     return ERROR_MALFORMED;
 }
 
-// trailer_byte takes the next byte behind the last chunk: lines ended by CR LF, none of them folded
-// or without a name, up to an empty one. What they say is not used.
+// in_name tells whether `c` may stand in the name of a field (RFC 9110, 5.6.2).
+static bool in_name(unsigned char c)
+{
+    return c && (isalnum(c) || strchr("!#$%&'*+-.^_`|~", c));
+}
+
+// trailer_byte takes the next byte behind the last chunk: lines of a name, a colon and anything,
+// each ended by CR LF, up to an empty one. What they say is not used.
 static enum error trailer_byte(struct parser *parser, unsigned char c)
 {
     bool in_order = parser->trailer_last == '\r' ? c == '\n' : c != '\n';
-    bool begins_badly = parser->trailer_line == 0 && (c == ' ' || c == '\t' || c == ':');
-    bool control = (c < 0x20 && c != '\r' && c != '\n' && c != '\t') || c == 0x7f;
-    if (!in_order || begins_badly || control)
+    bool ends = c == '\r' || c == '\n';
+    bool named = parser->trailer_named || (parser->trailer_line && c == ':');
+    bool right = ends ? named || parser->trailer_line == 0 : named || in_name(c);
+    bool control = (c < 0x20 && !ends && c != '\t') || c == 0x7f;
+    if (!in_order || !right || control)
         return ERROR_MALFORMED;
     if (c == '\n') {
         parser->ended = parser->trailer_line == 0;
         parser->trailer_line = 0;
+        parser->trailer_named = false;
     } else if (c != '\r') {
         parser->trailer_line++;
+        parser->trailer_named = named;
     }
     parser->trailer_last = (char)c;
     return ERROR_NONE;
@@ -166,9 +181,11 @@ enum error parser_head(struct parser *parser, struct head *head, struct slice by
     parser->ended = false;
     parser->trailing = false;
     parser->body = 0;
+    parser->announced = 0;
     parser->framing = 0;
     enum error error = execute(parser, bytes, &used);
-    head->keep_alive = llhttp_should_keep_alive(&parser->llhttp);
+    head->keep_alive =
+        llhttp_should_keep_alive(&parser->llhttp) && !(parser->llhttp.flags & F_CONNECTION_CLOSE);
     if (!error && used != bytes.len)
         error = ERROR_MALFORMED;
     return error;

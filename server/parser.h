@@ -48,7 +48,9 @@ struct parser {
     bool trailing;       // the last chunk has come
     char trailer_last;   // the last byte of the trailers so far
     size_t trailer_line; // bytes of the present trailer line
+    bool trailer_named;  // its colon has come
     uint64_t body;       // bytes of body so far
+    uint64_t announced;  // bytes of body with the whole of the present chunk
     uint64_t framing;    // bytes of chunk heads and trailers so far
 };
 

@@ -157,13 +157,15 @@ static bool is_list(const struct request *r)
 // find_handler answers what needs none and returns false.
 static bool find_handler(struct request *r)
 {
-    if (r->route.resource == RESOURCE_NONE)
+    if (r->method == METHOD_OTHER)
+        answer_method_not_allowed(r);
+    else if (r->route.resource == RESOURCE_NONE)
         reply_problem(r, 404,
                       "there is nothing at this path: try /keys, /keys/{key}, /bulk, "
                       "/status, /metrics, /livez, /readyz");
     else if (r->method == METHOD_OPTIONS)
         answer_options(r);
-    else if (r->method == METHOD_OTHER || !handlers[r->route.resource][r->method])
+    else if (!handlers[r->route.resource][r->method])
         answer_method_not_allowed(r);
     else
         r->handler = handlers[r->route.resource][r->method];
@@ -216,6 +218,13 @@ static void body_too_large(struct request *r)
 {
     r->keep_alive = false;
     reply_problem(r, 413, "the value is larger than max_value");
+}
+
+void request_announced(struct request *r, uint64_t size)
+{
+    bool gathers = r->handler && !r->handler->on_body;
+    if (r->state != REQUEST_ANSWERED && gathers && size > r->worker->limits.max_value)
+        body_too_large(r);
 }
 
 void request_body(struct request *r, struct slice piece)

@@ -97,6 +97,9 @@ enum error request_new(struct worker *worker, struct client *client,
 // request_begin finds the resource, decodes what every handler needs, and calls its begin.
 void request_begin(struct request *request, const struct head *head);
 
+// request_announced is told how long the body will be at least, before it comes.
+void request_announced(struct request *request, uint64_t size);
+
 // request_body takes a piece of the body.
 void request_body(struct request *request, struct slice piece);
 

@@ -173,11 +173,8 @@ static void get_done(struct operation *operation, const struct outcome *outcome)
         reply_outcome(r, outcome);
         return;
     }
-    if (!outcome->found) {
-        if (r->conditions.match.present)
-            answer_failed(r, outcome);
-        else
-            answer_absent(r, outcome);
+    if (!outcome->found) { // whatever the conditions (RFC 9110, 13.2.1)
+        answer_absent(r, outcome);
         return;
     }
     uint64_t version = outcome->pair.version;
