@@ -155,16 +155,33 @@ static int member_bytes(const json_t *line, const char *name, struct bytes *to)
     return 1;
 }
 
-static bool parse_key(struct entry *e, const json_t *line)
+// What is wrong with a line; the status is 0 if nothing is.
+struct fault {
+    unsigned status;
+    const char *detail;
+};
+
+static const struct fault no_fault = {0, NULL};
+
+static struct fault bad_line(const char *detail)
 {
+    return (struct fault){400, detail};
+}
+
+static struct fault parse_key(struct entry *e, const json_t *line)
+{
+    struct fault fault = no_fault;
     struct bytes key = {0};
-    bool right = member_bytes(line, "key", &key) == 1 && key_valid(bytes_slice(&key));
-    if (right) {
+    if (member_bytes(line, "key", &key) != 1 || key.len == 0) {
+        fault = bad_line("key (1 to 512 bytes) or key_base64 is needed");
+    } else if (key.len > KEY_MAX) {
+        fault = (struct fault){414, "a key has 1 to 512 bytes, this one has more"};
+    } else {
         memcpy(e->key, key.data, key.len);
         e->key_len = key.len;
     }
     bytes_fini(&key);
-    return right;
+    return fault;
 }
 
 static bool parse_type(struct entry *e, const json_t *line)
@@ -225,17 +242,17 @@ static bool parse_conditions(struct entry *e, const json_t *line)
     return true;
 }
 
-static const char *parse_put(struct entry *e, const json_t *line)
+static struct fault parse_put(struct entry *e, const json_t *line)
 {
     if (member_bytes(line, "value", &e->value) != 1)
-        return "a put needs value (a string) or value_base64";
+        return bad_line("a put needs value (a string) or value_base64");
     if (!parse_type(e, line))
-        return "type must be 1 to 128 printable ASCII characters";
+        return bad_line("type must be 1 to 128 printable ASCII characters");
     if (!parse_ttl(e, line))
-        return "ttl must be a number of seconds, 1 to 3153600000";
+        return bad_line("ttl must be a number of seconds, 1 to 3153600000");
     e->operation.kind = OPERATION_PUT;
     e->operation.value = bytes_slice(&e->value);
-    return NULL;
+    return no_fault;
 }
 
 static bool only_known_members(json_t *line)
@@ -255,27 +272,29 @@ static bool only_known_members(json_t *line)
     return true;
 }
 
-// parse_line fills in the entry's operation or returns what is wrong with the line.
-static const char *parse_line(struct entry *e, json_t *line)
+// parse_line fills in the entry's operation or tells what is wrong with the line.
+static struct fault parse_line(struct entry *e, json_t *line)
 {
     const char *op = json_string_value(json_object_get(line, "op"));
     if (!json_is_object(line))
-        return "the line is not a JSON object";
+        return bad_line("the line is not a JSON object");
     if (!only_known_members(line))
-        return "the line has a member that is not known";
-    if (!op || !parse_key(e, line))
-        return "op and key (1 to 512 bytes; or key_base64) are needed";
+        return bad_line("the line has a member that is not known");
+    struct fault fault = parse_key(e, line);
+    if (fault.status)
+        return fault;
     if (!parse_conditions(e, line))
-        return "if_match takes a version or *, if_none_match takes *, and only one of them";
-    if (strcmp(op, "put") == 0)
+        return bad_line(
+            "if_match takes a version or *, if_none_match takes *, and only one of them");
+    if (op && strcmp(op, "put") == 0)
         return parse_put(e, line);
-    if (strcmp(op, "delete") == 0)
+    if (op && strcmp(op, "delete") == 0)
         e->operation.kind = OPERATION_DELETE;
-    else if (strcmp(op, "get") == 0 && !e->operation.precondition)
+    else if (op && strcmp(op, "get") == 0 && !e->operation.precondition)
         e->operation.kind = OPERATION_GET;
     else
-        return "op is put, get or delete, and get takes no condition";
-    return NULL;
+        return bad_line("op is put, get or delete, and get takes no condition");
+    return no_fault;
 }
 
 // ---------------------------------------------------------------- the window
@@ -299,14 +318,14 @@ static bool start_line(struct bulk *b, struct slice text)
     struct entry *e = next_entry(b);
     json_error_t error;
     json_t *line = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    const char *wrong = line ? parse_line(e, line) : "the line is not JSON";
+    struct fault fault = line ? parse_line(e, line) : bad_line("the line is not JSON");
     json_decref(line);
     e->slot = slot_of((struct slice){e->key, e->key_len});
-    if (!wrong && b->busy[e->slot])
+    if (!fault.status && b->busy[e->slot])
         return false;
     b->count++;
-    if (wrong) {
-        fail_line(e, 400, wrong);
+    if (fault.status) {
+        fail_line(e, fault.status, fault.detail);
     } else if (bytes_failed(&e->value)) {
         fail_line(e, 503, "out of memory");
     } else if (e->value.len > r->worker->limits.max_value) {

@@ -2,6 +2,7 @@
 #include "store/connection.h"
 
 #include <assert.h>
+#include <errmsg.h>
 #include <event2/event_struct.h>
 #include <mysql.h>
 #include <stdlib.h>
@@ -210,11 +211,12 @@ static void finish_check(struct connection *c)
 
 // ---------------------------------------------------------------- steps
 
-// A client-side error (2000 and up) or an abort means that the connection is lost; below are the
-// server's own words.
+// The library's own errors (2000 to 2999, and from 5000 on), or an abort, mean that the connection
+// is lost; all others are the server's words.
 static bool lost(struct connection *c)
 {
-    return c->timed_out || mysql_errno(&c->mysql) >= 2000;
+    unsigned code = mysql_errno(&c->mysql);
+    return c->timed_out || (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR) || code >= CER_MIN_ERROR;
 }
 
 static void finish_statement(struct connection *c, bool failed)
