@@ -177,10 +177,6 @@ static void html_link(xmlTextWriterPtr w, const char *path, struct slice name, c
     struct bytes href = {0};
     bytes_append_text(&href, path);
     target_encode(&href, name);
-    if (href.len && href.data[href.len - 1] == ':') {
-        href.len--; // a raw colon at the end would ask for a list
-        bytes_append_text(&href, "%3A");
-    }
     bytes_append_char(&href, '\0');
     if (!bytes_failed(&href)) {
         xmlTextWriterStartElement(w, BAD_CAST "a");

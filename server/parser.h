@@ -60,7 +60,7 @@ enum error parser_head(struct parser *parser, struct head *head, struct slice by
 
 // parser_body parses what follows, up to the end of the message: *used says how much. on_body gets
 // the pieces. ERROR_MALFORMED on a framing error, ERROR_TOO_LARGE when chunk heads and trailers
-// outgrow what they carry.
+// outgrow what they carry (looked at after each piece: where exactly depends on the pieces).
 enum error parser_body(struct parser *parser, struct slice bytes, size_t *used) MUST_USE;
 
 void head_fini(struct head *head);

@@ -362,12 +362,13 @@ static void on_answer(struct connection *connection, const struct answer *answer
 // ---------------------------------------------------------------- sending
 
 // takes_large_values: few enough operations may all have values of any size; of more, the large
-// ones are asked for again, alone.
+// ones are asked for again, alone. HEAD needs none.
 static bool takes_large_values(const struct batch *b, struct operation *const *first, size_t count)
 {
-    if (count == 1)
-        return first[0]->kind == OPERATION_GET;
-    return count * b->options.max_value <= ROWS_BYTES;
+    for (size_t i = 0; i < count; i++)
+        if (first[i]->kind == OPERATION_GET)
+            return count == 1 || count * b->options.max_value <= ROWS_BYTES;
+    return false;
 }
 
 static void build(struct batch *b)

@@ -28,9 +28,12 @@ static inline unsigned version_partition(uint64_t version)
 }
 
 // version_at returns the smallest version that can be given at or after the second `unix_seconds`;
-// before 1970 it is 0.
+// 0 before 1970, the largest there is beyond what versions can express (the year 2541).
 static inline uint64_t version_at(int64_t unix_seconds)
 {
+    const int64_t last = (int64_t)((UINT64_MAX >> VERSION_PARTITION_BITS) / 1000000);
+    if (unix_seconds > last)
+        return UINT64_MAX;
     return unix_seconds < 0 ? 0 : (uint64_t)unix_seconds * 1000000 << VERSION_PARTITION_BITS;
 }
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// Any bytes as a row of the database: what is accepted obeys the bounds that store/row.h, key.h and
+// pair.h state, and lies within the row.
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "store/key.h"
+#include "store/row.h"
+
+enum {
+    FIELDS_MAX = 10,
+};
+
+struct made {
+    char *field[FIELDS_MAX];
+    unsigned long length[FIELDS_MAX];
+    struct row row;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+// take_length reads the length of a field: 255 is NULL, 254 and 253 are near the limits of keys and
+// types, the rest says itself.
+static size_t take_length(struct slice *in, bool *null)
+{
+    unsigned char c = in->len ? (unsigned char)in->data[0] : 0;
+    if (in->len)
+        *in = (struct slice){in->data + 1, in->len - 1};
+    *null = c == 255;
+    if (*null)
+        return 0;
+    return c == 254 ? KEY_MAX + 1 : c == 253 ? KEY_MAX : c == 252 ? TYPE_MAX + 1 : c;
+}
+
+// make copies each field to memory of its own, without a NUL behind it, so that the sanitizer sees
+// a read beyond it. Fields that the input is too short for are filled with digits.
+static void make(struct made *m, struct slice in)
+{
+    unsigned fields = in.len ? (unsigned char)in.data[0] % (FIELDS_MAX + 1) : 0;
+    if (in.len)
+        in = (struct slice){in.data + 1, in.len - 1};
+    *m = (struct made){.row = {m->field, m->length, fields}};
+    for (unsigned i = 0; i < fields; i++) {
+        bool null;
+        size_t len = take_length(&in, &null), have = len < in.len ? len : in.len;
+        m->length[i] = null ? 99 : len; // of NULL it must not matter
+        if (null)
+            continue;
+        m->field[i] = malloc(len ? len : 1);
+        assert(m->field[i]);
+        memset(m->field[i], '1', len);
+        if (have)
+            memcpy(m->field[i], in.data, have);
+        in = (struct slice){in.data + have, in.len - have};
+    }
+}
+
+static bool is_field(const struct made *m, unsigned i, struct slice s)
+{
+    return s.data == m->field[i] && s.len == m->length[i];
+}
+
+// is_number compares with the digits, leading zeros aside.
+static bool is_number(const struct made *m, unsigned i, uint64_t number)
+{
+    struct bytes digits = {0};
+    struct slice text = {m->field[i], m->length[i]};
+    while (text.len > 1 && text.data[0] == '0')
+        text = (struct slice){text.data + 1, text.len - 1};
+    bytes_append_number(&digits, number);
+    bool same = slice_equal(bytes_slice(&digits), text);
+    bytes_fini(&digits);
+    return same;
+}
+
+static void check_pair(const struct made *m)
+{
+    struct pair pair;
+    if (row_pair(&m->row, &pair))
+        return;
+    assert(m->row.fields == 6 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
+    assert(is_field(m, 0, pair.key) && is_field(m, 3, pair.type));
+    assert(is_number(m, 4, pair.version) && is_number(m, 5, pair.expires));
+    assert(pair.whole == (m->field[1] != NULL));
+    if (pair.whole)
+        assert(is_field(m, 1, pair.value) && pair.size == pair.value.len);
+    else
+        assert(pair.value.len == 0);
+    if (m->field[2])
+        assert(is_number(m, 2, pair.size));
+    else
+        assert(pair.whole);
+}
+
+static void check_entry(const struct made *m)
+{
+    struct pair pair;
+    if (row_entry(&m->row, &pair))
+        return;
+    assert(m->row.fields == 3 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
+    assert(is_field(m, 0, pair.key) && is_field(m, 1, pair.type));
+    assert(is_number(m, 2, pair.version) && !pair.whole);
+}
+
+static void check_stamp(const struct made *m)
+{
+    struct stamp stamp;
+    if (row_stamp(&m->row, &stamp))
+        return;
+    assert(m->row.fields == 3 && key_valid(stamp.key) && is_field(m, 0, stamp.key));
+    assert(is_number(m, 1, stamp.version) && is_number(m, 2, stamp.created));
+}
+
+static void check_check(const struct made *m)
+{
+    struct check check;
+    struct bytes why = {0};
+    if (row_check(&m->row, &check))
+        return;
+    assert(m->row.fields == 8);
+    assert(check.schema_version == 0 || is_number(m, 0, check.schema_version));
+    assert(is_number(m, 1, check.triggers) && is_number(m, 2, check.flush_at_commit));
+    assert(is_number(m, 3, check.max_packet) && is_number(m, 4, check.read_only));
+    assert(is_number(m, 5, check.binary) && is_number(m, 6, check.statement_log));
+    check_problem(&check, 1 << 20, &why);
+    assert(!bytes_failed(&why));
+    bytes_fini(&why);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct made m;
+    make(&m, (struct slice){(const char *)data, size});
+    check_pair(&m);
+    check_entry(&m);
+    check_stamp(&m);
+    check_check(&m);
+    for (unsigned i = 0; i < m.row.fields; i++)
+        free(m.field[i]);
+    return 0;
+}

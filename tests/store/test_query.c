@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MIT
+// The texts are compared whole: every change of a statement has to be seen here.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store/query.h"
+
+#define NOW   "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6)) DIV 1000"
+#define ALIVE "(expires=0 OR expires>" NOW ")"
+#define UPDATE                                                                                     \
+    " ON DUPLICATE KEY UPDATE v=VALUES(v),type=VALUES(type),expires=VALUES(expires)"               \
+    " RETURNING k,version,created"
+#define READ      "SELECT k,IF(LENGTH(v)<=65536,v,NULL),LENGTH(v),type,version,expires FROM pairs"
+#define WRITE     "INSERT INTO pairs(k,v,type,expires)"
+#define QUOTE_MAX (2 * 512 + 3)
+
+static void expect_text(struct bytes *sql, struct slice expected)
+{
+    assert_false(bytes_failed(sql));
+    if (!slice_equal(bytes_slice(sql), expected))
+        fail_msg("expected: %.*s\n     got: %.*s", (int)expected.len, expected.data, (int)sql->len,
+                 sql->data ? sql->data : "");
+    bytes_fini(sql);
+}
+
+#define EXPECT(sql, text) expect_text((sql), SLICE(text))
+
+// ---------------------------------------------------------------- quoting
+
+// unquote reads a literal as the server does with backslash escapes on and character set binary:
+// returns what it says and, in *used, where it ends.
+static size_t unquote(struct slice literal, char *out, size_t *used)
+{
+    size_t len = 0, i = 1;
+    assert_true(literal.len >= 2 && literal.data[0] == '\'');
+    for (; i < literal.len && literal.data[i] != '\''; i++) {
+        char c = literal.data[i];
+        if (c == '\\') {
+            assert_true(++i < literal.len);
+            switch (literal.data[i]) {
+            case '0':
+                c = '\0';
+                break;
+            case 'b':
+                c = '\b';
+                break;
+            case 'n':
+                c = '\n';
+                break;
+            case 'r':
+                c = '\r';
+                break;
+            case 't':
+                c = '\t';
+                break;
+            case 'Z':
+                c = '\x1a';
+                break;
+            default: // \% and \_ keep the backslash, which would then be two bytes
+                assert_true(literal.data[i] != '%' && literal.data[i] != '_');
+                c = literal.data[i];
+            }
+        }
+        out[len++] = c;
+    }
+    *used = i + 1;
+    return len;
+}
+
+// check_quote holds that the literal says `s` and ends where it ends.
+static void check_quote(struct slice s)
+{
+    struct bytes sql = {0};
+    char out[QUOTE_MAX];
+    size_t used;
+    query_quote(&sql, s);
+    assert_false(bytes_failed(&sql));
+    assert_null(sql.len ? memchr(sql.data, '\0', sql.len) : NULL);
+    size_t len = unquote(bytes_slice(&sql), out, &used);
+    assert_int_equal(used, sql.len);
+    assert_true(slice_equal((struct slice){out, len}, s));
+    bytes_fini(&sql);
+}
+
+static void query_quote__says_every_byte(void **state)
+{
+    (void)state;
+    static const char escaped[] = "\0\n\r\x1a\\'\"", letters[] = "0nrZ\\'\"";
+    for (int c = 0; c < 256; c++) {
+        char byte = (char)c;
+        struct bytes sql = {0};
+        const char *at = memchr(escaped, c, sizeof escaped - 1);
+        char expected[4] = {'\'', byte, '\'', 0};
+        if (at)
+            memcpy(expected, (char[]){'\'', '\\', letters[at - escaped], '\''}, 4);
+        query_quote(&sql, (struct slice){&byte, 1});
+        expect_text(&sql, (struct slice){expected, at ? 4 : 3});
+        check_quote((struct slice){&byte, 1});
+    }
+}
+
+static void query_quote__says_every_two_bytes(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 256; first++)
+        for (int second = 0; second < 256; second++)
+            check_quote((struct slice){(char[]){(char)first, (char)second}, 2});
+}
+
+static void query_quote__keeps_injections_inside_the_literal(void **state)
+{
+    (void)state;
+    static const struct slice attempts[] = {
+        {"' OR 1=1 -- ", sizeof "' OR 1=1 -- " - 1},
+        {"'; DROP TABLE pairs; -- ", sizeof "'; DROP TABLE pairs; -- " - 1},
+        {"\\' OR 1=1 -- ", sizeof "\\' OR 1=1 -- " - 1},
+        {"\\\\' OR 1=1 -- ", sizeof "\\\\' OR 1=1 -- " - 1},
+        {"\\", sizeof "\\" - 1},
+        {"\\\\\\", sizeof "\\\\\\" - 1},
+        {"''", sizeof "''" - 1},
+        {"\0' OR 1=1 -- ", sizeof "\0' OR 1=1 -- " - 1},
+        {"\xbf' OR 1=1 -- ",
+         sizeof "\xbf' OR 1=1 -- " - 1}, // GBK swallows the backslash as a second byte
+        {"\xbf\\' OR 1=1 -- ", sizeof "\xbf\\' OR 1=1 -- " - 1},
+        {"\x95\\", sizeof "\x95\\" - 1}, // Shift-JIS
+        {"\xe0\x80'", sizeof "\xe0\x80'" - 1},
+        {"*/ ' /*", sizeof "*/ ' /*" - 1},
+        {"\n--\n'", sizeof "\n--\n'" - 1},
+        {"%_\\%\\_", sizeof "%_\\%\\_" - 1},
+    };
+    for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++)
+        check_quote(attempts[i]);
+}
+
+static void query_quote__takes_the_longest_key_of_quotes(void **state)
+{
+    (void)state;
+    static char key[512];
+    memset(key, '\'', sizeof key);
+    check_quote((struct slice){key, sizeof key});
+    check_quote((struct slice){NULL, 0});
+}
+
+static void query_quote__fails_rather_than_cuts(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_quote(&sql, (struct slice){"x", SIZE_MAX / 4});
+    assert_true(bytes_failed(&sql));
+    assert_int_equal(sql.len, 0);
+    bytes_fini(&sql);
+}
+
+// ---------------------------------------------------------------- session
+
+static void query_session__prepares_all_that_the_texts_rely_on(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_session(&sql, 7, 2000);
+    EXPECT(&sql, "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',autocommit=1,"
+                 "completion_type=0,tx_isolation='READ-COMMITTED',"
+                 "in_predicate_conversion_threshold=0,wait_timeout=31536000,"
+                 "innodb_lock_wait_timeout=1,max_statement_time=1.500,@sherd_node=7");
+}
+
+static void query_session__lets_the_server_give_up_first(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned timeout_ms;
+        const char *part;
+    } cases[] = {
+        {100, "innodb_lock_wait_timeout=1,max_statement_time=0.075,"},
+        {1000, "innodb_lock_wait_timeout=1,max_statement_time=0.750,"},
+        {3999, "innodb_lock_wait_timeout=1,max_statement_time=2.997,"},
+        {4000, "innodb_lock_wait_timeout=2,max_statement_time=3.000,"},
+        {60000, "innodb_lock_wait_timeout=30,max_statement_time=45.000,"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bytes sql = {0};
+        query_session(&sql, 1, cases[i].timeout_ms);
+        if (!memmem(sql.data, sql.len, cases[i].part, strlen(cases[i].part)))
+            fail_msg("%.*s", (int)sql.len, sql.data);
+        bytes_fini(&sql);
+    }
+}
+
+// ---------------------------------------------------------------- reads
+
+static struct operation read_of(const char *key)
+{
+    return (struct operation){.kind = OPERATION_GET, .key = slice_of(key)};
+}
+
+static void query_select__names_each_key(void **state)
+{
+    (void)state;
+    struct operation a = read_of("a"), b = read_of("b'");
+    struct bytes sql = {0};
+    query_select(&sql, (struct operation *[]){&a}, 1, false);
+    EXPECT(&sql, READ " WHERE k IN('a')AND" ALIVE);
+    query_select(&sql, (struct operation *[]){&a, &b}, 2, false);
+    EXPECT(&sql, READ " WHERE k IN('a','b\\'')AND" ALIVE);
+}
+
+static void query_select__names_repeated_keys_once(void **state)
+{
+    (void)state;
+    struct operation a = read_of("a"), a2 = read_of("a"), ab = read_of("ab"), b = read_of("b"),
+                     b2 = read_of("b"), b3 = read_of("b");
+    struct bytes sql = {0};
+    query_select(&sql, (struct operation *[]){&a, &a2, &ab, &b, &b2, &b3}, 6, false);
+    EXPECT(&sql, READ " WHERE k IN('a','ab','b')AND" ALIVE);
+    query_select(&sql, (struct operation *[]){&a, &a2}, 2, false);
+    EXPECT(&sql, READ " WHERE k IN('a')AND" ALIVE);
+}
+
+static void query_select__fetches_large_values_only_if_asked(void **state)
+{
+    (void)state;
+    struct operation a = read_of("a");
+    struct bytes sql = {0};
+    query_select(&sql, (struct operation *[]){&a}, 1, true);
+    EXPECT(&sql, "SELECT k,v,NULL,type,version,expires FROM pairs WHERE k IN('a')AND" ALIVE);
+}
+
+static void query_page__reads_from_after_a_key(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_page(&sql, &(struct query_page){.limit = 100});
+    EXPECT(&sql, "SELECT k,type,version FROM pairs WHERE k>'' AND " ALIVE " ORDER BY k LIMIT 100");
+    query_page(&sql, &(struct query_page){
+                         .from = SLICE("a'"), .inclusive = true, .end = SLICE("a("), .limit = 1});
+    EXPECT(&sql, "SELECT k,type,version FROM pairs WHERE k>='a\\'' AND k<'a(' AND " ALIVE
+                 " ORDER BY k LIMIT 1");
+    query_page(&sql, &(struct query_page){.from = SLICE("\0"), .limit = 4294967295});
+    EXPECT(&sql, "SELECT k,type,version FROM pairs WHERE k>'\\0' AND " ALIVE
+                 " ORDER BY k LIMIT 4294967295");
+}
+
+// ---------------------------------------------------------------- writes
+
+static struct operation put_of(const char *key, const char *value)
+{
+    return (struct operation){.kind = OPERATION_PUT,
+                              .key = slice_of(key),
+                              .value = slice_of(value),
+                              .type = SLICE("text/plain")};
+}
+
+static struct operation delete_of(const char *key)
+{
+    // What a DELETE has beside its key must not reach the statement.
+    return (struct operation){.kind = OPERATION_DELETE,
+                              .key = slice_of(key),
+                              .value = SLICE("never"),
+                              .type = SLICE("never/never"),
+                              .ttl_ms = 5};
+}
+
+static void query_upsert__writes_pairs_and_tombstones(void **state)
+{
+    (void)state;
+    struct operation a = put_of("a", "1"), b = delete_of("b"), c = put_of("c", "");
+    struct bytes sql = {0};
+    query_upsert(&sql, (struct operation *[]){&a}, 1);
+    EXPECT(&sql, WRITE "VALUES('a','1','text/plain',0)" UPDATE);
+    query_upsert(&sql, (struct operation *[]){&b}, 1);
+    EXPECT(&sql, WRITE "VALUES('b',NULL,'',1)" UPDATE);
+    query_upsert(&sql, (struct operation *[]){&a, &b, &c}, 3);
+    EXPECT(&sql,
+           WRITE "VALUES('a','1','text/plain',0),('b',NULL,'',1),('c','','text/plain',0)" UPDATE);
+}
+
+static void query_upsert__quotes_key_value_and_type(void **state)
+{
+    (void)state;
+    struct operation a = {.kind = OPERATION_PUT,
+                          .key = SLICE("'\0"),
+                          .value = SLICE("\\'\n"),
+                          .type = SLICE("x/y;a=\"'\"")};
+    struct bytes sql = {0};
+    query_upsert(&sql, (struct operation *[]){&a}, 1);
+    EXPECT(&sql, WRITE "VALUES('\\'\\0','\\\\\\'\\n','x/y;a=\\\"\\'\\\"',0)" UPDATE);
+}
+
+static void query_upsert__expires_by_the_partition_s_clock(void **state)
+{
+    (void)state;
+    struct operation a = put_of("a", "1");
+    struct bytes sql = {0};
+    a.ttl_ms = 1;
+    query_upsert(&sql, (struct operation *[]){&a}, 1);
+    EXPECT(&sql, WRITE "VALUES('a','1','text/plain'," NOW "+1)" UPDATE);
+    a.ttl_ms = UINT64_MAX;
+    query_upsert(&sql, (struct operation *[]){&a}, 1);
+    EXPECT(&sql, WRITE "VALUES('a','1','text/plain'," NOW "+18446744073709551615)" UPDATE);
+}
+
+static void query_insert__writes_one_and_updates_none(void **state)
+{
+    (void)state;
+    struct operation a = put_of("a", "1"), b = delete_of("b");
+    struct bytes sql = {0};
+    query_insert(&sql, &a);
+    EXPECT(&sql, WRITE "VALUES('a','1','text/plain',0) RETURNING k,version,created");
+    query_insert(&sql, &b);
+    EXPECT(&sql, WRITE "VALUES('b',NULL,'',1) RETURNING k,version,created");
+}
+
+// expect_where holds what query_replace makes of a precondition.
+static void expect_where(const struct precondition *precondition, struct slice where)
+{
+    struct operation a = put_of("a'", "1");
+    struct bytes sql = {0}, expected = {0};
+    a.precondition = precondition;
+    query_replace(&sql, &a);
+    bytes_append_text(&expected, WRITE "SELECT k,'1','text/plain',0 FROM pairs WHERE k='a\\''");
+    bytes_append_slice(&expected, where);
+    bytes_append_text(&expected, " FOR UPDATE" UPDATE);
+    expect_text(&sql, bytes_slice(&expected));
+    bytes_fini(&expected);
+}
+
+#define EXPECT_WHERE(where, ...) expect_where(&(struct precondition){__VA_ARGS__}, SLICE(where))
+
+static void query_replace__says_each_precondition(void **state)
+{
+    (void)state;
+    // If-Match: *
+    EXPECT_WHERE(" AND " ALIVE, .must_exist = true);
+    // If-Match: "5", "18446744073709551615"
+    EXPECT_WHERE(" AND " ALIVE " AND version IN(0,5,18446744073709551615)", .must_exist = true,
+                 .must_match = true, .version = {5, UINT64_MAX}, .count = 2);
+    // If-None-Match: *
+    EXPECT_WHERE(" AND NOT " ALIVE, .must_be_absent = true);
+    // If-None-Match: "5", "6"
+    EXPECT_WHERE(" AND NOT(" ALIVE " AND version IN(5,6))", .must_differ = true, .version = {5, 6},
+                 .count = 2);
+    // If-Unmodified-Since
+    EXPECT_WHERE(" AND " ALIVE " AND version<1024000000", .must_exist = true, .below = 1024000000);
+}
+
+static void query_replace__matches_nothing_when_no_tag_could_be_a_version(void **state)
+{
+    (void)state;
+    // If-Match: "not-a-version"
+    EXPECT_WHERE(" AND " ALIVE " AND version IN(0)", .must_exist = true, .must_match = true);
+    // If-None-Match: "not-a-version": differs from all
+    EXPECT_WHERE("", .must_differ = true);
+}
+
+static void query_replace__takes_sixteen_versions(void **state)
+{
+    (void)state;
+    struct precondition p = {
+        .must_exist = true, .must_match = true, .count = PRECONDITION_VERSIONS};
+    for (unsigned i = 0; i < PRECONDITION_VERSIONS; i++)
+        p.version[i] = i + 1;
+    expect_where(&p,
+                 SLICE(" AND " ALIVE " AND version IN(0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16)"));
+}
+
+static void query_replace__makes_a_tombstone(void **state)
+{
+    (void)state;
+    struct operation a = delete_of("a");
+    struct bytes sql = {0};
+    a.precondition = &(struct precondition){.must_exist = true};
+    query_replace(&sql, &a);
+    EXPECT(&sql, WRITE "SELECT k,NULL,'',1 FROM pairs WHERE k='a' AND " ALIVE " FOR UPDATE" UPDATE);
+}
+
+static void query_check__asks_for_the_eight_fields_of_row_check(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_check(&sql);
+    EXPECT(&sql, "SELECT (SELECT MAX(version) FROM sherd_schema),sherd_triggers(),"
+                 "@@GLOBAL.innodb_flush_log_at_trx_commit,@@GLOBAL.max_allowed_packet,"
+                 "@@GLOBAL.read_only,@@character_set_client='binary',"
+                 "@@GLOBAL.log_bin AND @@GLOBAL.binlog_format='STATEMENT',"
+                 "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,slot"
+                 " FROM pairs LIMIT 0) AS p)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(query_quote__says_every_byte),
+        cmocka_unit_test(query_quote__says_every_two_bytes),
+        cmocka_unit_test(query_quote__keeps_injections_inside_the_literal),
+        cmocka_unit_test(query_quote__takes_the_longest_key_of_quotes),
+        cmocka_unit_test(query_quote__fails_rather_than_cuts),
+        cmocka_unit_test(query_session__prepares_all_that_the_texts_rely_on),
+        cmocka_unit_test(query_session__lets_the_server_give_up_first),
+        cmocka_unit_test(query_select__names_each_key),
+        cmocka_unit_test(query_select__names_repeated_keys_once),
+        cmocka_unit_test(query_select__fetches_large_values_only_if_asked),
+        cmocka_unit_test(query_page__reads_from_after_a_key),
+        cmocka_unit_test(query_upsert__writes_pairs_and_tombstones),
+        cmocka_unit_test(query_upsert__quotes_key_value_and_type),
+        cmocka_unit_test(query_upsert__expires_by_the_partition_s_clock),
+        cmocka_unit_test(query_insert__writes_one_and_updates_none),
+        cmocka_unit_test(query_replace__says_each_precondition),
+        cmocka_unit_test(query_replace__matches_nothing_when_no_tag_could_be_a_version),
+        cmocka_unit_test(query_replace__takes_sixteen_versions),
+        cmocka_unit_test(query_replace__makes_a_tombstone),
+        cmocka_unit_test(query_check__asks_for_the_eight_fields_of_row_check),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

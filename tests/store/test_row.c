@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: MIT
+// Each row begins good; each test spoils one thing.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store/key.h"
+#include "store/row.h"
+
+#define SAME(slice, text) assert_true(slice_equal((slice), SLICE(text)))
+#define MAX               "18446744073709551615"
+#define MAX_1             "18446744073709551616"
+
+enum {
+    FIELDS = 9,
+};
+
+// A row whose fields can be set one by one.
+struct made {
+    char *field[FIELDS];
+    unsigned long length[FIELDS];
+    struct row row;
+};
+
+static void set(struct made *m, unsigned i, struct slice text)
+{
+    m->field[i] = (char *)text.data;
+    m->length[i] = text.len;
+}
+
+// set_null makes SQL's NULL: what the length says then must not matter.
+static void set_null(struct made *m, unsigned i)
+{
+    m->field[i] = NULL;
+    m->length[i] = 3;
+}
+
+static void make(struct made *m, const char *const *text, unsigned fields)
+{
+    *m = (struct made){.row = {m->field, m->length, fields}};
+    for (unsigned i = 0; i < fields; i++)
+        set(m, i, slice_of(text[i]));
+}
+
+static void make_pair(struct made *m)
+{
+    make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "7"}, 6);
+}
+
+static void make_entry(struct made *m)
+{
+    make(m, (const char *const[]){"key", "text/plain", "1025"}, 3);
+}
+
+static void make_stamp(struct made *m)
+{
+    make(m, (const char *const[]){"key", "2049", "1025"}, 3);
+}
+
+static void make_check(struct made *m)
+{
+    make(m, (const char *const[]){"1", "5", "1", "16777216", "0", "1", "0", "0"}, 8);
+}
+
+static enum error read_pair(const struct row *row)
+{
+    struct pair pair;
+    return row_pair(row, &pair);
+}
+
+static enum error read_entry(const struct row *row)
+{
+    struct pair pair;
+    return row_entry(row, &pair);
+}
+
+static enum error read_stamp(const struct row *row)
+{
+    struct stamp stamp;
+    return row_stamp(row, &stamp);
+}
+
+static enum error read_check(const struct row *row)
+{
+    struct check check;
+    return row_check(row, &check);
+}
+
+// The kinds of rows, and the places of keys, types and numbers in them.
+static const struct kind {
+    void (*make)(struct made *m);
+    enum error (*read)(const struct row *row);
+    unsigned fields;
+    const char *places; // k key, t type, n number that must be there, s size, o others
+} kinds[] = {
+    {make_pair, read_pair, 6, "kostnn"},
+    {make_entry, read_entry, 3, "ktn"},
+    {make_stamp, read_stamp, 3, "knn"},
+    {make_check, read_check, 8, "onnnnnno"},
+};
+
+enum {
+    KINDS = sizeof kinds / sizeof kinds[0],
+};
+
+static void row_pair__reads_all_fields(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_pair(&m);
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    SAME(pair.key, "key");
+    SAME(pair.value, "value");
+    SAME(pair.type, "text/plain");
+    assert_true(pair.whole);
+    assert_int_equal(pair.size, 5);
+    assert_int_equal(pair.version, 1025);
+    assert_int_equal(pair.expires, 7);
+    assert_ptr_equal(pair.value.data, m.field[1]); // borrowed
+}
+
+static void row_pair__knows_a_value_that_was_left_out(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_pair(&m);
+    set_null(&m, 1);
+    set(&m, 2, SLICE("4294967295"));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_false(pair.whole);
+    assert_int_equal(pair.value.len, 0);
+    assert_true(pair.size == UINT32_MAX);
+}
+
+static void row_pair__tells_an_empty_value_from_none(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_pair(&m);
+    set(&m, 1, SLICE(""));
+    set(&m, 2, SLICE("0"));
+    set(&m, 3, SLICE(""));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.whole);
+    assert_int_equal(pair.value.len, 0);
+    assert_int_equal(pair.type.len, 0);
+}
+
+static void row_pair__takes_binary_bytes(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_pair(&m);
+    set(&m, 0, SLICE("\0'\xff"));
+    set(&m, 1, SLICE("\0\0\n\x1a\xff"));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    SAME(pair.key, "\0'\xff");
+    SAME(pair.value, "\0\0\n\x1a\xff");
+}
+
+static void row_pair__takes_the_size_of_a_value_that_came_without(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_pair(&m);
+    set_null(&m, 2);
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.whole);
+    assert_int_equal(pair.size, 5);
+    set_null(&m, 1); // neither value nor size
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_MALFORMED);
+}
+
+static void row_pair__wants_the_size_to_be_the_value_s(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    static const struct slice sizes[] = {{"4", 1}, {"6", 1}, {"0", 1}, {MAX, sizeof MAX - 1}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        make_pair(&m);
+        set(&m, 2, sizes[i]);
+        assert_int_equal(row_pair(&m.row, &pair), ERROR_MALFORMED);
+    }
+}
+
+static void row_entry__reads_all_fields(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_entry(&m);
+    assert_int_equal(row_entry(&m.row, &pair), ERROR_NONE);
+    SAME(pair.key, "key");
+    SAME(pair.type, "text/plain");
+    assert_int_equal(pair.version, 1025);
+    assert_false(pair.whole);
+    assert_int_equal(pair.size, 0);
+    assert_int_equal(pair.expires, 0);
+}
+
+static void row_stamp__reads_all_fields(void **state)
+{
+    (void)state;
+    struct made m;
+    struct stamp stamp;
+    make_stamp(&m);
+    assert_int_equal(row_stamp(&m.row, &stamp), ERROR_NONE);
+    SAME(stamp.key, "key");
+    assert_int_equal(stamp.version, 2049);
+    assert_int_equal(stamp.created, 1025);
+}
+
+static void row_check__reads_all_fields(void **state)
+{
+    (void)state;
+    struct made m;
+    struct check check;
+    make(&m, (const char *const[]){"1", "2", "3", "4", "5", "6", "7", "0"}, 8);
+    assert_int_equal(row_check(&m.row, &check), ERROR_NONE);
+    assert_int_equal(check.schema_version, 1);
+    assert_int_equal(check.triggers, 2);
+    assert_int_equal(check.flush_at_commit, 3);
+    assert_int_equal(check.max_packet, 4);
+    assert_int_equal(check.read_only, 5);
+    assert_int_equal(check.binary, 6);
+    assert_int_equal(check.statement_log, 7);
+}
+
+static void row_check__takes_an_empty_schema_for_version_0(void **state)
+{
+    (void)state;
+    struct made m;
+    struct check check = {.schema_version = 9};
+    make_check(&m);
+    set_null(&m, 0);
+    assert_int_equal(row_check(&m.row, &check), ERROR_NONE);
+    assert_int_equal(check.schema_version, 0);
+}
+
+static void rows__of_another_number_of_fields_are_malformed(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < KINDS; k++) {
+        for (unsigned fields = 0; fields <= FIELDS; fields++) {
+            struct made m;
+            kinds[k].make(&m);
+            for (unsigned i = kinds[k].fields; i < FIELDS; i++)
+                set(&m, i, SLICE("1"));
+            m.row.fields = fields;
+            assert_int_equal(kinds[k].read(&m.row),
+                             fields == kinds[k].fields ? ERROR_NONE : ERROR_MALFORMED);
+        }
+    }
+}
+
+// expect_at spoils each field of the kind `place` in each kind of row with `text`.
+static void expect_at(char place, const char *text, size_t len, enum error expected)
+{
+    for (size_t k = 0; k < KINDS; k++) {
+        for (unsigned i = 0; i < kinds[k].fields; i++) {
+            struct made m;
+            if (kinds[k].places[i] != place)
+                continue;
+            kinds[k].make(&m);
+            if (text)
+                set(&m, i, (struct slice){text, len});
+            else
+                set_null(&m, i);
+            if (kinds[k].read(&m.row) != expected)
+                fail_msg("row kind %zu, field %u, %zu bytes: not %d", k, i, len, (int)expected);
+        }
+    }
+}
+
+static void rows__want_fields_that_are_not_null(void **state)
+{
+    (void)state;
+    expect_at('k', NULL, 0, ERROR_MALFORMED);
+    expect_at('t', NULL, 0, ERROR_MALFORMED);
+    expect_at('n', NULL, 0, ERROR_MALFORMED);
+    expect_at('o', NULL, 0, ERROR_NONE);
+}
+
+static void rows__want_keys_of_1_to_512_bytes(void **state)
+{
+    (void)state;
+    static const char text[KEY_MAX + 1];
+    expect_at('k', "", 0, ERROR_MALFORMED);
+    expect_at('k', text, 1, ERROR_NONE);
+    expect_at('k', text, KEY_MAX, ERROR_NONE);
+    expect_at('k', text, KEY_MAX + 1, ERROR_MALFORMED);
+}
+
+static void rows__want_types_of_up_to_128_bytes(void **state)
+{
+    (void)state;
+    static const char text[TYPE_MAX + 1];
+    expect_at('t', "", 0, ERROR_NONE);
+    expect_at('t', text, TYPE_MAX, ERROR_NONE);
+    expect_at('t', text, TYPE_MAX + 1, ERROR_MALFORMED);
+}
+
+static void rows__want_numbers_of_64_bits(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        MAX_1, "99999999999999999999999", "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "", "a"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        expect_at('n', bad[i], strlen(bad[i]), ERROR_MALFORMED);
+        expect_at('s', bad[i], strlen(bad[i]), ERROR_MALFORMED);
+    }
+    expect_at('n', "1\0", 2, ERROR_MALFORMED);
+    struct made m;
+    struct stamp stamp;
+    make_stamp(&m);
+    set(&m, 1, SLICE(MAX));
+    set(&m, 2, SLICE("0"));
+    assert_int_equal(row_stamp(&m.row, &stamp), ERROR_NONE);
+    assert_true(stamp.version == UINT64_MAX);
+    assert_true(stamp.created == 0);
+}
+
+// The library ends its fields with NUL; nothing may rely on it.
+static void rows__end_where_their_length_says(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_pair(&m);
+    set(&m, 0, (struct slice){"keyring", 3});
+    set(&m, 2, (struct slice){"599", 1});
+    set(&m, 4, (struct slice){"10259", 4});
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    SAME(pair.key, "key");
+    assert_int_equal(pair.size, 5);
+    assert_int_equal(pair.version, 1025);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(row_pair__reads_all_fields),
+        cmocka_unit_test(row_pair__knows_a_value_that_was_left_out),
+        cmocka_unit_test(row_pair__tells_an_empty_value_from_none),
+        cmocka_unit_test(row_pair__takes_binary_bytes),
+        cmocka_unit_test(row_pair__takes_the_size_of_a_value_that_came_without),
+        cmocka_unit_test(row_pair__wants_the_size_to_be_the_value_s),
+        cmocka_unit_test(row_entry__reads_all_fields),
+        cmocka_unit_test(row_stamp__reads_all_fields),
+        cmocka_unit_test(row_check__reads_all_fields),
+        cmocka_unit_test(row_check__takes_an_empty_schema_for_version_0),
+        cmocka_unit_test(rows__of_another_number_of_fields_are_malformed),
+        cmocka_unit_test(rows__want_fields_that_are_not_null),
+        cmocka_unit_test(rows__want_keys_of_1_to_512_bytes),
+        cmocka_unit_test(rows__want_types_of_up_to_128_bytes),
+        cmocka_unit_test(rows__want_numbers_of_64_bits),
+        cmocka_unit_test(rows__end_where_their_length_says),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
