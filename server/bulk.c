@@ -20,7 +20,8 @@
 
 enum {
     WINDOW = 128,
-    INPUT_HIGH = 64 * 1024, // bytes of whole lines that wait; then the body is not read on
+    HELD_MAX = 16 * 1024 * 1024, // bytes of values and results above which no line is begun
+    INPUT_HIGH = 64 * 1024,      // bytes of whole lines that wait; then the body is not read on
     OUTPUT_PIECE = 16 * 1024,
     LINE_EXTRA = 4096, // a line may be this much longer than its value needs
 };
@@ -47,8 +48,11 @@ struct bulk {
     size_t searched;    // bytes of it without a line feed
     bool skipping;      // inside a line that was too long
     bool ended;         // the body is complete
-    bool blocked;       // the next line waits for its slot
-    size_t first;       // entries first .. first + count - 1 (modulo WINDOW) are under way
+    bool blocked;       // the next line waits for blocked_slot, or for memory
+    unsigned blocked_slot;
+    size_t held;    // bytes of values and results in the window
+    size_t largest; // result so far: what a get under way may bring
+    size_t first;   // entries first .. first + count - 1 (modulo WINDOW) are under way
     size_t count;
     uint8_t busy[SLOT_COUNT]; // operations under way by slot
     struct entry entry[WINDOW];
@@ -58,8 +62,12 @@ struct bulk {
 
 static void result_line(struct entry *e, json_t *object)
 {
+    struct bulk *b = e->bulk;
     document_append_json(&e->result, object);
     bytes_append_char(&e->result, '\n');
+    b->held += e->result.len;
+    if (e->result.len > b->largest)
+        b->largest = e->result.len;
     e->done = true;
 }
 
@@ -123,6 +131,7 @@ static void on_done(struct operation *operation, const struct outcome *outcome)
         return;
     b->busy[e->slot]--;
     write_result(e, outcome);
+    b->held -= e->value.len;
     bytes_shrink(&e->value, 0);
     http_changed(b->request); // on_writable follows, once for all that end in this turn
 }
@@ -216,6 +225,12 @@ static bool parse_ttl(struct entry *e, const json_t *line)
     return true;
 }
 
+// text_of returns a JSON string, NULs and all; an empty slice for anything else.
+static struct slice text_of(const json_t *value)
+{
+    return (struct slice){json_string_value(value), json_string_length(value)};
+}
+
 static bool parse_conditions(struct entry *e, const json_t *line)
 {
     const json_t *match = json_object_get(line, "if_match");
@@ -275,7 +290,7 @@ static bool only_known_members(json_t *line)
 // parse_line fills in the entry's operation or tells what is wrong with the line.
 static struct fault parse_line(struct entry *e, json_t *line)
 {
-    const char *op = json_string_value(json_object_get(line, "op"));
+    struct slice op = text_of(json_object_get(line, "op"));
     if (!json_is_object(line))
         return bad_line("the line is not a JSON object");
     if (!only_known_members(line))
@@ -286,11 +301,11 @@ static struct fault parse_line(struct entry *e, json_t *line)
     if (!parse_conditions(e, line))
         return bad_line(
             "if_match takes a version or *, if_none_match takes *, and only one of them");
-    if (op && strcmp(op, "put") == 0)
+    if (slice_equal(op, SLICE("put")))
         return parse_put(e, line);
-    if (op && strcmp(op, "delete") == 0)
+    if (slice_equal(op, SLICE("delete")))
         e->operation.kind = OPERATION_DELETE;
-    else if (op && strcmp(op, "get") == 0 && !e->operation.precondition)
+    else if (slice_equal(op, SLICE("get")) && !e->operation.precondition)
         e->operation.kind = OPERATION_GET;
     else
         return bad_line("op is put, get or delete, and get takes no condition");
@@ -321,8 +336,10 @@ static bool start_line(struct bulk *b, struct slice text)
     struct fault fault = line ? parse_line(e, line) : bad_line("the line is not JSON");
     json_decref(line);
     e->slot = slot_of((struct slice){e->key, e->key_len});
-    if (!fault.status && b->busy[e->slot])
+    if (!fault.status && b->busy[e->slot]) {
+        b->blocked_slot = e->slot;
         return false;
+    }
     b->count++;
     if (fault.status) {
         fail_line(e, fault.status, fault.detail);
@@ -333,6 +350,7 @@ static bool start_line(struct bulk *b, struct slice text)
     } else {
         e->operation.key = (struct slice){e->key, e->key_len};
         b->busy[e->slot]++;
+        b->held += e->value.len;
         request_hold(r);
         store_submit(r->worker->store, &e->operation);
     }
@@ -370,12 +388,20 @@ static void refuse_long_line(struct bulk *b)
     fail_line(e, 413, "the line is longer than a value of max_value needs");
 }
 
+// has_memory tells whether another line may be begun: each under way may yet bring a result as
+// large as the largest so far.
+static bool has_memory(const struct bulk *b)
+{
+    return b->count == 0 || b->held + (b->count + 1) * b->largest <= HELD_MAX;
+}
+
 // start_lines begins as many lines as there are and the window takes.
 static void start_lines(struct bulk *b)
 {
     size_t at = 0;
-    b->blocked = false;
-    while (b->count < WINDOW && !b->blocked) {
+    b->blocked =
+        b->blocked && b->busy[b->blocked_slot]; // else it would be parsed again for nothing
+    while (b->count < WINDOW && !b->blocked && has_memory(b)) {
         struct slice rest = {b->lines.data + at, b->lines.len - at}, line;
         size_t used;
         if (!cut_line(b, rest, &line, &used)) {
@@ -410,6 +436,7 @@ static void send_results(struct bulk *b)
         if (bytes_failed(&e->result))
             piece.failed = true;
         bytes_append_slice(&piece, bytes_slice(&e->result));
+        b->held -= e->result.len;
         bytes_shrink(&e->result, 1024);
         b->first = (b->first + 1) % WINDOW;
         b->count--;
@@ -428,7 +455,7 @@ static void send_results(struct bulk *b)
 // must_wait tells whether no line can be begun before another one ends.
 static bool must_wait(const struct bulk *b)
 {
-    return b->count == WINDOW || b->blocked;
+    return b->count == WINDOW || b->blocked || !has_memory(b);
 }
 
 // work moves the bulk on as far as it goes: results out, lines in, until neither moves.
@@ -445,6 +472,8 @@ static void work(struct bulk *b)
     } while (b->lines.len != before && !must_wait(b));
     if (b->ended && b->count == 0 && b->lines.len == 0)
         reply_end(r);
+    else if (b->count && b->entry[b->first].done)
+        http_changed(r); // results that found no room, or came without an operation
     else if (r->paused && !must_wait(b))
         http_resume(r);
 }

@@ -43,16 +43,18 @@ static void livez(struct request *r)
     bytes_fini(&body);
 }
 
-static const char *state_name(const struct worker *worker, unsigned id)
-{
-    static const char *const names[] = {
-        [POOL_STARTING] = "starting", [POOL_UP] = "up", [POOL_DOWN] = "down"};
-    return names[pool_state(partition_pool(store_partition(worker->store, id)))];
-}
-
 static bool is_up(const struct worker *worker, unsigned id)
 {
-    return pool_state(partition_pool(store_partition(worker->store, id))) == POOL_UP;
+    const struct pool *pool = partition_pool(store_partition(worker->store, id));
+    return pool_state(pool) == POOL_UP && pool_open(pool) > 0;
+}
+
+static const char *state_name(const struct worker *worker, unsigned id)
+{
+    const struct pool *pool = partition_pool(store_partition(worker->store, id));
+    if (pool_state(pool) == POOL_STARTING)
+        return "starting";
+    return is_up(worker, id) ? "up" : "down";
 }
 
 static void readyz_begin(struct request *r, const struct head *head)

@@ -72,17 +72,24 @@ static void set_state(struct client *c, enum client_state state)
     list_append(&c->worker->clients[state], &c->link);
 }
 
-// settle puts the client into the state that its input and its requests ask for.
+static bool all_sent(const struct client *c)
+{
+    return c->out.len == c->out_at;
+}
+
+// settle puts the client into the state that its input and its requests ask for. While answers are
+// unsent it is SERVING: how fast the client reads is watched over by `unsent`.
 static void settle(struct client *c)
 {
+    bool serving = c->unanswered || !all_sent(c);
     if (c->state == CLIENT_LINGER)
         return;
     if (c->arriving)
         set_state(c, CLIENT_BODY);
-    else if (c->in.len && c->unanswered == 0)
-        set_state(c, CLIENT_HEAD);
+    else if (serving)
+        set_state(c, CLIENT_SERVING);
     else
-        set_state(c, c->unanswered ? CLIENT_SERVING : CLIENT_IDLE);
+        set_state(c, c->in.len ? CLIENT_HEAD : CLIENT_IDLE);
 }
 
 static void client_free(struct client *c)
@@ -312,16 +319,27 @@ static void take_input(struct client *c, struct slice input)
     }
 }
 
-// input_ended: the client will send no more. A request that is not complete is dropped; those that
-// are get their answers.
+// input_ended: the client will send no more. What it has sent is still used up and answered.
 static void input_ended(struct client *c)
 {
     c->ended = true;
     want_read(c);
-    if (c->arriving || c->state == CLIENT_LINGER)
+    if (c->state == CLIENT_LINGER)
         client_free(c);
     else
         mark_dirty(c);
+}
+
+// drop_incomplete drops the request whose body will never be complete.
+static void drop_incomplete(struct client *c)
+{
+    struct request *request = c->arriving;
+    c->arriving = NULL;
+    c->last = true;
+    c->unanswered--;
+    list_remove(&request->link);
+    request_gone(request);
+    settle(c);
 }
 
 static void on_read(evutil_socket_t fd, short what, void *context)
@@ -415,7 +433,7 @@ static bool send_output(struct client *c)
         list_remove(&c->unsent);
         return true;
     }
-    if (c->out_at > OUTPUT_HIGH) { // what was sent need not be kept
+    if (c->out_at > OUTPUT_HIGH && c->out_at > c->out.len / 2) { // what was sent need not be kept
         bytes_consume(&c->out, c->out_at);
         c->out_at = 0;
     }
@@ -459,7 +477,9 @@ static void flush_client(struct client *c)
     if (c->state == CLIENT_LINGER)
         return;
     consume_kept(c);
-    bool all_out = c->unanswered == 0 && c->out.len == c->out_at;
+    if (c->ended && c->arriving && !c->arriving->paused)
+        drop_incomplete(c);
+    bool all_out = c->unanswered == 0 && all_sent(c);
     if (all_out && c->ended)
         client_free(c);
     else if (all_out && (c->last || (c->worker->stopping && c->state == CLIENT_IDLE)))

@@ -41,7 +41,9 @@ struct list_state {
 
     unsigned deleting; // deletions under way
     bool listed;       // no more keys to delete will come
-    enum error error;  // of a deletion
+    bool deleted;      // one was deleted
+    enum error error;  // of a deletion or of the listing; ERROR_OUTCOME goes before others
+    unsigned failed_partition;
 };
 
 // ---------------------------------------------------------------- parameters
@@ -419,6 +421,14 @@ static void finish_clear(struct request *r)
     reply_empty(r);
 }
 
+static void fail_clear(struct list_state *s, enum error error, unsigned partition)
+{
+    if (s->error == ERROR_OUTCOME)
+        return;
+    s->error = error;
+    s->failed_partition = partition;
+}
+
 static void on_deleted(struct operation *operation, const struct outcome *outcome)
 {
     struct deletion *d = CONTAINER_OF(operation, struct deletion, operation);
@@ -429,8 +439,9 @@ static void on_deleted(struct operation *operation, const struct outcome *outcom
         return;
     struct list_state *s = state_of(r);
     s->deleting--;
+    s->deleted = s->deleted || !error;
     if (error)
-        s->error = error;
+        fail_clear(s, error, outcome->partition);
     if (!s->listed && !listing_waiting(s->listing))
         delete_more(s->listing, r);
     finish_clear(r);
@@ -441,7 +452,7 @@ static void delete_key(struct request *r, struct slice key)
     struct list_state *s = state_of(r);
     struct deletion *d = calloc(1, sizeof *d);
     if (!d) {
-        s->error = ERROR_MEMORY;
+        fail_clear(s, ERROR_MEMORY, 0);
         return;
     }
     memcpy(d->key, key.data, key.len);
@@ -470,7 +481,7 @@ static void delete_more(struct listing *listing, void *context)
         }
         s->listed = true;
         if (result == LISTING_FAILED)
-            s->error = ERROR_UNAVAILABLE;
+            fail_clear(s, ERROR_UNAVAILABLE, listing_failed_partition(listing));
     }
     finish_clear(r);
 }

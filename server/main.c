@@ -5,13 +5,14 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <llhttp.h>
+#include <libxml/parser.h>
 #include <mysql.h>
 #include <netdb.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -203,6 +204,22 @@ static bool still_starting(const struct store *store)
     return false;
 }
 
+// wait_for_workers returns when every worker knows of every partition whether it is up: what is
+// said to be listening can then be relied on.
+static void wait_for_workers(const struct workers *all)
+{
+    static const struct timespec pause = {0, 1000 * 1000};
+    int64_t deadline = clock_ms() + FIRST_LOOK_MS;
+    for (unsigned i = 0; i < all->count; i++) {
+        for (unsigned id = 1; id <= all->conf->store.partitions; id++) {
+            const struct partition_stats *stats =
+                partition_stats(store_partition(all->worker[i]->store, id));
+            while (counter_get(&stats->state) == POOL_STARTING && clock_ms() < deadline)
+                nanosleep(&pause, NULL);
+        }
+    }
+}
+
 static bool report_misconfigured(const struct store *store)
 {
     bool wrong = false;
@@ -277,6 +294,7 @@ static int serve(struct workers *all, const sigset_t *signals, const char *path)
         log_write(LOG_ERROR, "cannot serve on %s", all->conf->server.listen);
         return EXIT_OTHER;
     }
+    wait_for_workers(all);
     say_listening(all);
     wait_for_stop(all, signals, path);
     log_write(LOG_INFO, "stopping");
@@ -329,6 +347,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    xmlInitParser(); // not safe once there are threads
     if (sodium_init() < 0 || mysql_library_init(0, NULL, NULL))
         return EXIT_OTHER;
 

@@ -73,7 +73,6 @@ struct request {
     struct conditions conditions;
     struct precondition precondition;
     struct slice query; // valid in begin
-    struct slice range; // borrowed from range_text
     void *state_of_handler;
     size_t key_len;
     size_t type_len;

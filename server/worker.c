@@ -86,8 +86,10 @@ static void write_log(struct worker *w)
 
 static bool clients_left(const struct worker *w)
 {
-    return !list_empty(&w->clients[CLIENT_HEAD]) || !list_empty(&w->clients[CLIENT_BODY]) ||
-           !list_empty(&w->clients[CLIENT_SERVING]) || !list_empty(&w->clients[CLIENT_IDLE]);
+    bool left = false;
+    for (int i = 0; i < CLIENT_STATES; i++)
+        left = left || !list_empty(&w->clients[i]);
+    return left;
 }
 
 static void check_stop(struct worker *w)

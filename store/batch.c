@@ -25,6 +25,7 @@ struct batch {
     struct batch_events events;
     struct pool *pool;
     bool writes;
+    bool hurried;   // a lock was held for long: from now on no statement waits for one
     bool replacing; // the lone operation's INSERT found a row: its second statement is under way
     unsigned retries;
     struct part part; // under way
@@ -256,12 +257,17 @@ static enum verdict verdict_of(unsigned code)
     case 1159:
     case 1160:
     case 1161:
+    case 1206: // the lock table is full
     case 1226: // a limit of the account
     case 1290: // --read-only
     case 1317: // query interrupted
     case 1792: // read-only transaction
+    case 1449: // the triggers' definer does not exist
+    case 1637: // too many transactions
     case 1836: // read-only mode
+    case 1877: // the tablespace is damaged
     case 1927: // connection killed
+    case 1932: // the table is not in the engine
     case 1969: // max_statement_time
         return VERDICT_AWAY;
     default: // 1205, a lock that is held for long, among them
@@ -281,16 +287,23 @@ static bool in_time(const struct batch *b)
     return clock_ms() < first->deadline;
 }
 
-// split halves the part; a part of one is to blame itself.
+static bool lock_was_held(unsigned code)
+{
+    return code == 1205 || code == 1213 || code == 1020;
+}
+
+// split halves the part; a part of one is to blame itself. A lock that was held for longer than the
+// session waits will be held a little longer: the halves do not wait for it again.
 static void split(struct batch *b, unsigned code)
 {
     struct part part = b->part;
     if (part.end - part.begin == 1) {
-        bool in_use = code == 1205 || code == 1213 || code == 1020;
-        end_part(b, in_use ? ERROR_UNAVAILABLE : ERROR_REJECTED);
+        bool rejected = b->writes && !lock_was_held(code);
+        end_part(b, rejected ? ERROR_REJECTED : ERROR_UNAVAILABLE);
         return;
     }
     size_t middle = part.begin + (part.end - part.begin) / 2;
+    b->hurried = b->hurried || lock_was_held(code);
     wait_with(b, (struct part){middle, part.end});
     wait_with(b, (struct part){part.begin, middle});
 }
@@ -377,6 +390,8 @@ static void build(struct batch *b)
     size_t count = b->part.end - b->part.begin;
     const struct precondition *precondition = first[0]->precondition;
     bytes_shrink(&b->sql, SQL_KEEP);
+    if (b->hurried)
+        query_without_waiting(&b->sql);
     if (!b->writes)
         query_select(&b->sql, first, count, takes_large_values(b, first, count));
     else if (!precondition)
@@ -394,7 +409,7 @@ static void run_next(struct batch *b)
     while (b->waiting_count) {
         b->part = b->waiting[--b->waiting_count];
         build(b);
-        if (!bytes_failed(&b->sql) && pool_idle(b->pool)) {
+        if (!bytes_failed(&b->sql) && pool_idle(b->pool) && in_time(b)) {
             pool_query(b->pool, bytes_slice(&b->sql), on_answer, b);
             return;
         }
@@ -409,6 +424,7 @@ void batch_run(struct batch *b, struct pool *pool)
     assert(b->count && b->waiting_count == 0);
     b->pool = pool;
     b->retries = 0;
+    b->hurried = false;
     b->replacing = false;
     wait_with(b, (struct part){0, b->count});
     run_next(b);

@@ -3,11 +3,15 @@
 
 #include <assert.h>
 #include <errmsg.h>
+#include <errno.h>
 #include <event2/event_struct.h>
 #include <mysql.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "store/check.h"
 #include "store/query.h"
@@ -30,6 +34,7 @@ struct connection {
     enum step step;
     bool checking;  // PREPARING: the session is set, the check is under way
     bool timed_out; // the deadline, or an abort, ended the call under way
+    int refused;    // errno of a connection that was refused at once
     bool inside;    // a call of the owner is under way: callbacks must wait for the loop
 
     const struct conf_partition *partition;
@@ -87,9 +92,10 @@ static void close_connection(struct connection *c)
         event_del(&c->io);
     c->io_flags = 0;
     release_result(c);
-    if (c->fd >= 0)
-        shutdown(c->fd, SHUT_WR); // the farewell of mysql_close could block on a full socket
     c->fd = -1;
+    int fd = mysql_get_socket(&c->mysql); // none if the library has closed it already
+    if (fd >= 0)
+        shutdown(fd, SHUT_WR); // the farewell of mysql_close could block on a full socket
     mysql_close(&c->mysql);
 }
 
@@ -167,7 +173,9 @@ static void fail_open(struct connection *c, enum error error, const char *why)
 static void fail_open_with_library_error(struct connection *c)
 {
     unsigned code = mysql_errno(&c->mysql);
-    if (c->timed_out)
+    if (c->refused)
+        fail_open(c, ERROR_UNAVAILABLE, strerror(c->refused));
+    else if (c->timed_out)
         fail_open(c, ERROR_UNAVAILABLE, "no answer in time while connecting");
     else
         fail_open(c, check_code_is_final(code) ? ERROR_MISCONFIGURED : ERROR_UNAVAILABLE,
@@ -211,12 +219,13 @@ static void finish_check(struct connection *c)
 
 // ---------------------------------------------------------------- steps
 
-// The library's own errors (2000 to 2999, and from 5000 on), or an abort, mean that the connection
-// is lost; all others are the server's words.
+// The library's own errors (2000 to 2999, and some from 5000 on), or an abort, mean that the
+// connection is lost; all others are the server's words.
 static bool lost(struct connection *c)
 {
     unsigned code = mysql_errno(&c->mysql);
-    return c->timed_out || (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR) || code >= CER_MIN_ERROR;
+    return c->timed_out || (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR) ||
+           (code >= CER_MIN_ERROR && code <= CR_MARIADB_LAST_ERROR);
 }
 
 static void finish_statement(struct connection *c, bool failed)
@@ -309,9 +318,10 @@ static void on_later(evutil_socket_t fd, short what, void *context)
 // end_call makes the library's suspended call return: its socket is shut, and a time-out reported.
 static void end_call(struct connection *c)
 {
+    int fd = mysql_get_socket(&c->mysql);
     c->timed_out = true;
-    if (c->fd >= 0)
-        shutdown(c->fd, SHUT_RDWR);
+    if (fd >= 0)
+        shutdown(fd, SHUT_RDWR);
     while (step_continue(c, MYSQL_WAIT_READ | MYSQL_WAIT_WRITE | MYSQL_WAIT_TIMEOUT))
         ; // each turn fails one of the few reads and writes that are left
 }
@@ -366,6 +376,39 @@ void connection_free(struct connection **connection)
     free(c);
 }
 
+// refused_at_once tries whether a connection is refused while it is begun, and leaves the reason in
+// errno. The library (3.3) closes the descriptor of such a connection twice, and between the two
+// another thread may have got its number: so it never gets to see one.
+static bool refused_at_once(const struct connection *c)
+{
+    struct sockaddr_storage address = {0};
+    struct sockaddr_un *local = (struct sockaddr_un *)&address;
+    socklen_t len = sizeof *local;
+    if (c->address) {
+        char port[8];
+        const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                       .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+        struct addrinfo *found;
+        snprintf(port, sizeof port, "%u", c->partition->port);
+        if (getaddrinfo(c->address, port, &hints, &found))
+            return false;
+        len = found->ai_addrlen;
+        memcpy(&address, found->ai_addr, len);
+        freeaddrinfo(found);
+    } else {
+        local->sun_family = AF_UNIX;
+        snprintf(local->sun_path, sizeof local->sun_path, "%s", c->partition->socket);
+    }
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool refused =
+        fd < 0 || (connect(fd, (struct sockaddr *)&address, len) && errno != EINPROGRESS);
+    int reason = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = reason;
+    return refused;
+}
+
 void connection_open(struct connection *c, unsigned timeout_ms)
 {
     static const size_t stack = STACK_BYTES;
@@ -380,6 +423,11 @@ void connection_open(struct connection *c, unsigned timeout_ms)
     mysql_options(&c->mysql, MYSQL_OPT_RECONNECT, &no);
     mysql_options(&c->mysql, MYSQL_SET_CHARSET_NAME, "binary");
     set_timer(c, timeout_ms);
+    c->refused = refused_at_once(c) ? errno : 0;
+    if (c->refused) {
+        event_active(&c->later, EV_TIMEOUT, 0);
+        return;
+    }
     c->inside = true;
     step_done(c, mysql_real_connect_start(&c->connected, &c->mysql, c->address, p->user,
                                           p->password, p->database, p->port, p->socket, 0));

@@ -128,12 +128,12 @@ static void on_answer(struct connection *connection, const struct answer *answer
     if (lost && !s->asked_again) {
         s->asked_again = true;
         ask(s);
-        return;
+    } else {
+        enum error error = answer && !answer->error ? read_page(s, connection) : ERROR_UNAVAILABLE;
+        if (error)
+            fail(l, s->id, error);
+        s->asked_again = false;
     }
-    enum error error = answer && !answer->error ? read_page(s, connection) : ERROR_UNAVAILABLE;
-    if (error)
-        fail(l, s->id, error);
-    s->asked_again = false;
     if (l->waiting && (l->under_way == 0 || l->error)) {
         l->waiting = false;
         l->on_ready(l, l->context);

@@ -34,6 +34,7 @@ struct partition {
     size_t queued;
     struct list refused;  // operations that found the queue full
     struct list requests; // of partition_query
+    bool page_turn;       // the next idle connection takes a request, if there is one
     struct list free;     // of lanes
     unsigned running[DIRECTIONS];
     struct event patience; // PATIENCE_MS are over
@@ -156,8 +157,6 @@ static enum direction next_direction(struct partition *p)
 
 static bool run_one(struct partition *p)
 {
-    drop_late(p, &p->queue[READS]);
-    drop_late(p, &p->queue[WRITES]);
     enum direction direction = next_direction(p);
     struct list *first = list_first(&p->free);
     if (direction == DIRECTIONS || !first)
@@ -172,6 +171,20 @@ static bool run_one(struct partition *p)
     histogram_add(direction == READS ? &p->stats.reads : &p->stats.writes, 1, count);
     batch_run(lane->batch, p->pool);
     return true;
+}
+
+// drop_late_requests is drop_late for the pages of listings.
+static void drop_late_requests(struct partition *p)
+{
+    int64_t now = clock_ms();
+    struct list *link;
+    while ((link = list_first(&p->requests))) {
+        struct partition_request *request = CONTAINER_OF(link, struct partition_request, link);
+        if (request->deadline > now)
+            return;
+        list_remove(link);
+        request->on_answer(NULL, NULL, request->context);
+    }
 }
 
 static bool run_request(struct partition *p)
@@ -205,12 +218,14 @@ void partition_work(struct partition *p)
         end_all(p, &p->refused);
         refuse_requests(p);
     }
-    // Pages of a listing and batches take turns, so that neither starves the other.
-    bool more = true;
-    while (more && pool_idle(p->pool)) {
-        more = run_request(p);
-        if (pool_idle(p->pool))
-            more = run_one(p) || more;
+    drop_late(p, &p->queue[READS]);
+    drop_late(p, &p->queue[WRITES]);
+    drop_late_requests(p);
+    // Pages of listings and batches take turns, so that neither starves the other.
+    bool ran = true;
+    while (ran && pool_idle(p->pool)) {
+        p->page_turn = !p->page_turn;
+        ran = p->page_turn ? run_request(p) || run_one(p) : run_one(p) || run_request(p);
     }
     counter_set(&p->stats.queued, p->queued);
 }
@@ -234,6 +249,7 @@ void partition_submit(struct partition *p, struct operation *operation)
 
 void partition_query(struct partition *p, struct partition_request *request)
 {
+    request->deadline = clock_ms() + p->options.pool.timeout_ms;
     list_append(&p->requests, &request->link);
     want_work(p);
 }

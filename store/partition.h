@@ -48,12 +48,13 @@ void partition_work(struct partition *partition);
 
 // partition_query sends a statement of its own, outside the queues, as soon as a connection is
 // idle; see store/listing.c. `request` is the caller's until on_answer, which follows from the
-// loop; the answer is NULL if the partition is DOWN and nothing was sent.
+// loop; the answer is NULL if nothing was sent: the partition is DOWN, or was busy for too long.
 struct partition_request {
     struct slice sql;
     pool_on_answer *on_answer;
     void *context;
     struct list link; // private
+    int64_t deadline; // private; clock_ms
 };
 void partition_query(struct partition *partition, struct partition_request *request);
 

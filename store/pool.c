@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -14,6 +15,7 @@ enum {
     BACKOFF_FIRST_MS = 50,
     BACKOFF_LAST_MS = 500,
     CONNECT_TIMEOUT_MS = 500,
+    STEADY_MS = 1000, // a connection that lasted so long is opened again without a pause
 };
 
 // A place for one connection.
@@ -21,6 +23,7 @@ struct place {
     struct pool *pool;
     struct connection *connection;
     struct list idle; // in pool->idle while the connection is IDLE
+    int64_t opened;   // clock_ms
     pool_on_answer *on_answer;
     void *context;
 };
@@ -151,6 +154,7 @@ static void on_open(struct connection *connection, void *context)
     struct pool *pool = place->pool;
     pool->check = *connection_check(connection);
     pool->backoff_ms = BACKOFF_FIRST_MS;
+    place->opened = clock_ms();
     set_idle(place, true);
     if (pool->state != POOL_UP)
         go_up(pool);
@@ -163,13 +167,14 @@ static void on_closed(struct connection *connection, enum error error, const cha
     struct place *place = context;
     struct pool *pool = place->pool;
     bool was_open = !list_empty(&place->idle);
+    bool steady = was_open && clock_ms() - place->opened >= STEADY_MS;
     set_idle(place, false);
     if (pool->state == POOL_DOWN || (!was_open && pool_open(pool) == 0))
         go_down(pool, error, why);
-    else if (was_open)
+    else if (steady)
         connection_open(connection, CONNECT_TIMEOUT_MS);
     else
-        retry_after_pause(pool); // others work: the server may have run out of connections
+        retry_after_pause(pool); // the server ends what it accepts, or has run out of connections
 }
 
 static void on_answer(struct connection *connection, const struct answer *answer, void *context)

@@ -68,12 +68,14 @@ void query_session(struct bytes *sql, unsigned id, unsigned timeout_ms)
 
 void query_check(struct bytes *sql)
 {
-    bytes_append_text(sql, "SELECT (SELECT MAX(version) FROM sherd_schema),sherd_triggers(),"
-                           "@@GLOBAL.innodb_flush_log_at_trx_commit,@@GLOBAL.max_allowed_packet,"
-                           "@@GLOBAL.read_only,@@character_set_client='binary',"
-                           "@@GLOBAL.log_bin AND @@GLOBAL.binlog_format='STATEMENT',"
-                           "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,slot"
-                           " FROM pairs LIMIT 0) AS p)");
+    bytes_append_text(
+        sql, "SELECT (SELECT MAX(version) FROM sherd_schema),sherd_triggers(),"
+             "@@GLOBAL.innodb_flush_log_at_trx_commit,@@GLOBAL.max_allowed_packet,"
+             "@@GLOBAL.read_only,@@character_set_client='binary',"
+             "@@GLOBAL.log_bin AND @@GLOBAL.binlog_format='STATEMENT',"
+             "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,slot"
+             " FROM pairs LIMIT 0) AS p)"
+             "+(SELECT COUNT(*) FROM (SELECT seq,version,op,k FROM changes LIMIT 0) AS c)");
 }
 
 void query_select(struct bytes *sql, struct operation *const *operations, size_t count, bool large)
@@ -188,6 +190,11 @@ void query_replace(struct bytes *sql, const struct operation *operation)
     query_quote(sql, operation->key);
     append_precondition(sql, operation->precondition);
     bytes_append_text(sql, " FOR UPDATE" UPSERT);
+}
+
+void query_without_waiting(struct bytes *sql)
+{
+    bytes_append_text(sql, "SET STATEMENT innodb_lock_wait_timeout=0 FOR ");
 }
 
 void query_page(struct bytes *sql, const struct query_page *page)

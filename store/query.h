@@ -43,6 +43,10 @@ void query_insert(struct bytes *sql, const struct operation *operation);
 // row for row_stamp, or none.
 void query_replace(struct bytes *sql, const struct operation *operation);
 
+// query_without_waiting begins any of the statements above so that it does not wait for a lock:
+// error 1205 at once.
+void query_without_waiting(struct bytes *sql);
+
 // What one page of one partition holds: keys from `from` (inclusive or not) to before `end`, alive,
 // in byte order, at most `limit`.
 struct query_page {

@@ -387,7 +387,8 @@ static void query_check__asks_for_the_eight_fields_of_row_check(void **state)
                  "@@GLOBAL.read_only,@@character_set_client='binary',"
                  "@@GLOBAL.log_bin AND @@GLOBAL.binlog_format='STATEMENT',"
                  "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,slot"
-                 " FROM pairs LIMIT 0) AS p)");
+                 " FROM pairs LIMIT 0) AS p)"
+                 "+(SELECT COUNT(*) FROM (SELECT seq,version,op,k FROM changes LIMIT 0) AS c)");
 }
 
 int main(void)
