@@ -19,8 +19,11 @@ enum {
     INPUT_MAX = 64 * 1024,    // bytes of input kept while requests wait; then reading stops
     OUTPUT_HIGH = 256 * 1024, // unsent bytes above which handlers wait and no request is begun
     OUTPUT_LOW = 64 * 1024,   // and below which they go on
-    BUFFER_KEEP = 16 * 1024,  // memory a client keeps between requests
-    BODY_GRACE_MS = 5000,     // before the minimum rate applies
+    // What the kernel takes beyond what the client has room for: little, so that a slow reader is
+    // seen to make progress, and the memory is ours to bound.
+    OUTPUT_UNSENT = 128 * 1024,
+    BUFFER_KEEP = 16 * 1024, // memory a client keeps between requests
+    BODY_GRACE_MS = 5000,    // before the minimum rate applies
     LINGER_MS = 2000,
 };
 
@@ -599,7 +602,7 @@ void http_stop_now(struct worker *worker)
 
 void client_new(struct worker *worker, int fd)
 {
-    static const int yes = 1;
+    static const int yes = 1, unsent = OUTPUT_UNSENT;
     struct client *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
@@ -615,6 +618,7 @@ void client_new(struct worker *worker, int fd)
     list_init(&c->unsent);
     list_append(&worker->clients[CLIENT_IDLE], &c->link);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     event_assign(&c->read, worker->base, fd, EV_READ | EV_PERSIST, on_read, c);
     event_assign(&c->write, worker->base, fd, EV_WRITE, on_write, c);
     counter_set(&worker->stats.clients, counter_get(&worker->stats.clients) + 1);
