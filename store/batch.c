@@ -10,6 +10,7 @@
 enum {
     PARTS_MAX = 12,   // halving 500 operations leaves at most ten parts waiting
     RETRIES_MAX = 10, // of one statement after deadlocks
+    HURRY_MS = 2000,  // after a lock that was held for long
     SQL_KEEP = 256 * 1024,
     ROWS_BYTES = 64 * 1024 * 1024, // that the values of one answer may take
 };
@@ -25,7 +26,6 @@ struct batch {
     struct batch_events events;
     struct pool *pool;
     bool writes;
-    bool hurried;   // a lock was held for long: from now on no statement waits for one
     bool replacing; // the lone operation's INSERT found a row: its second statement is under way
     unsigned retries;
     struct part part; // under way
@@ -293,17 +293,19 @@ static bool lock_was_held(unsigned code)
 }
 
 // split halves the part; a part of one is to blame itself. A lock that was held for longer than the
-// session waits will be held a little longer: the halves do not wait for it again.
+// session waits will be held a little longer: for a while no statement waits for one, so that only
+// the keys that are locked pay for it.
 static void split(struct batch *b, unsigned code)
 {
     struct part part = b->part;
+    if (lock_was_held(code))
+        *b->options.hurry_until = clock_ms() + HURRY_MS;
     if (part.end - part.begin == 1) {
         bool rejected = b->writes && !lock_was_held(code);
         end_part(b, rejected ? ERROR_REJECTED : ERROR_UNAVAILABLE);
         return;
     }
     size_t middle = part.begin + (part.end - part.begin) / 2;
-    b->hurried = b->hurried || lock_was_held(code);
     wait_with(b, (struct part){middle, part.end});
     wait_with(b, (struct part){part.begin, middle});
 }
@@ -390,7 +392,7 @@ static void build(struct batch *b)
     size_t count = b->part.end - b->part.begin;
     const struct precondition *precondition = first[0]->precondition;
     bytes_shrink(&b->sql, SQL_KEEP);
-    if (b->hurried)
+    if (b->writes && clock_ms() < *b->options.hurry_until)
         query_without_waiting(&b->sql);
     if (!b->writes)
         query_select(&b->sql, first, count, takes_large_values(b, first, count));
@@ -424,7 +426,6 @@ void batch_run(struct batch *b, struct pool *pool)
     assert(b->count && b->waiting_count == 0);
     b->pool = pool;
     b->retries = 0;
-    b->hurried = false;
     b->replacing = false;
     wait_with(b, (struct part){0, b->count});
     run_next(b);

@@ -31,6 +31,9 @@ struct batch_options {
     unsigned id;      // of the partition
     unsigned limit;   // operations in one statement, at most
     size_t max_value; // bytes; how large a value may be
+    // clock_ms until which statements do not wait for locks, because one was found held for long;
+    // shared by the batches of a partition.
+    int64_t *hurry_until;
 };
 
 // batch_new makes an empty batch.

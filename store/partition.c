@@ -37,6 +37,7 @@ struct partition {
     bool page_turn;       // the next idle connection takes a request, if there is one
     struct list free;     // of lanes
     unsigned running[DIRECTIONS];
+    int64_t hurry_until;   // see store/batch.h
     struct event patience; // PATIENCE_MS are over
     struct partition_stats stats;
     struct lane lane[]; // one a connection
@@ -266,14 +267,15 @@ enum error partition_new(struct event_base *base, const struct partition_options
                          struct partition **partition)
 {
     unsigned connections = options->pool.connections;
-    const struct batch_options batch_options = {.id = options->pool.partition->id,
-                                                .limit = options->batch,
-                                                .max_value = options->max_value};
     struct partition *p = calloc(1, sizeof *p + sizeof p->lane[0] * connections);
     enum error error = ERROR_MEMORY;
     *partition = p;
     if (!p)
         return error;
+    const struct batch_options batch_options = {.id = options->pool.partition->id,
+                                                .limit = options->batch,
+                                                .max_value = options->max_value,
+                                                .hurry_until = &p->hurry_until};
     p->options = *options;
     p->on_work = on_work;
     p->context = context;

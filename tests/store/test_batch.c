@@ -34,6 +34,7 @@ struct sent {
 };
 
 struct fixture {
+    int64_t hurry_until;
     struct batch *batch;
     struct list queue;
     struct sent sent[OPERATIONS];
@@ -69,7 +70,8 @@ static struct fixture *fixture_sized(unsigned limit, size_t max_value)
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     struct batch_events events = {on_batch_done, on_again, f};
-    struct batch_options options = {.id = ID, .limit = limit, .max_value = max_value};
+    struct batch_options options = {
+        .id = ID, .limit = limit, .max_value = max_value, .hurry_until = &f->hurry_until};
     assert_int_equal(batch_new(&options, &events, &f->batch), ERROR_NONE);
     list_init(&f->queue);
     fake_init(1);
