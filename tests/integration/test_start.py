@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: MIT
+"""Start, stop, reload: what is refused, what is only a warning, what each says."""
+import os
+import re
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import (BINARY, DEFINITION, PASSWORD, STOP_SECONDS, Server, Transaction, config_text, password_sql,
+                     shared_nodes,
+                     wait_until)
+from wire import Ended
+
+CONFIG = 78
+
+
+def definition_of(database):
+    """database_definition.sql for another test database."""
+    with open(DEFINITION, encoding="utf-8") as file:
+        text = file.read()
+    head = text[:text.index("CREATE DATABASE")]
+    return head + text[text.index("CREATE DATABASE IF NOT EXISTS test_sherd"):].replace("test_sherd", database)
+
+
+class StartTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.nodes = shared_nodes()
+        cls.nodes.truncate()
+
+    def server(self, overrides=None, partitions=2, **more):
+        server = Server(self.nodes, overrides, partitions, **more)
+        self.addCleanup(server.discard)
+        return server
+
+    def refused(self, overrides=None, **more):
+        """The log of a server that must not start."""
+        server = self.server(overrides, **more).launch()
+        self.assertEqual(CONFIG, server.wait_for_end())
+        self.assertNotIn("listening on", server.log())
+        self.assertNotIn(PASSWORD, server.log())
+        return server.log()
+
+    def run_binary(self, server, *arguments):
+        return subprocess.run([BINARY, "--config", server.config, *arguments], env=server.environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=10, encoding="utf-8")
+
+    def broken_database(self, damage):
+        """A database test_broken on node 2, as defined and then damaged."""
+        self.addCleanup(self.nodes.sql, 2, "DROP DATABASE IF EXISTS test_broken", None)
+        self.nodes.sql(2, "DROP DATABASE IF EXISTS test_broken;" + definition_of("test_broken"), None)
+        self.nodes.sql(2, damage, "test_broken")
+        return {"partition-2": {"database": "broken"}}
+
+
+class Partitions(StartTest):
+    def check_names_partition_2(self, log):
+        self.assertEqual(1, len([line for line in log.splitlines() if "partition-2" in line]), log)
+        self.assertNotIn("partition-1", log)
+
+    def test_a_wrong_password_is_refused(self):
+        self.check_names_partition_2(self.refused({"partition-2": {"password": "not it"}}))
+
+    def test_an_unknown_user_is_refused(self):
+        self.check_names_partition_2(self.refused({"partition-2": {"user": "nobody_at_all"}}))
+
+    def test_a_missing_database_is_refused(self):
+        self.check_names_partition_2(self.refused({"partition-2": {"database": "nowhere"}}))
+
+    def test_a_missing_table_is_refused(self):
+        for table in ("pairs", "changes", "sherd_schema"):
+            with self.subTest(table=table):
+                self.check_names_partition_2(self.refused(self.broken_database("DROP TABLE " + table)))
+
+    def test_a_missing_column_is_refused(self):
+        self.check_names_partition_2(self.refused(self.broken_database("ALTER TABLE pairs DROP COLUMN type")))
+
+    def test_a_dropped_trigger_is_refused_until_the_definition_is_loaded_again(self):
+        for trigger in ("before_insert", "before_update", "after_insert", "after_update", "after_delete"):
+            with self.subTest(trigger=trigger):
+                broken = self.broken_database("DROP TRIGGER pairs_" + trigger)
+                self.check_names_partition_2(self.refused(broken))
+        self.nodes.sql(2, definition_of("test_broken"), None)
+        server = self.server(broken).start_up()
+        server.stop()
+
+    def test_another_schema_version_is_refused(self):
+        for change in ("UPDATE sherd_schema SET version = 2", "DELETE FROM sherd_schema",
+                       "INSERT INTO sherd_schema VALUES (2)"):
+            with self.subTest(change=change):
+                self.check_names_partition_2(self.refused(self.broken_database(change)))
+
+    def test_missing_rights_are_refused(self):
+        broken = self.broken_database("REVOKE EXECUTE ON test_broken.* FROM sherd")
+        self.check_names_partition_2(self.refused(broken))
+
+    def test_a_partition_that_is_away_is_only_a_warning(self):
+        self.addCleanup(self.nodes.start)
+        self.nodes.kill(2)
+        server = self.server().start()
+        self.assertRegex(server.log(), "warn .*partition-2")
+        self.assertEqual({200}, {server.request("GET", t).status for t in ("/livez", "/readyz", "/readyz?partition=1")})
+        self.assertEqual(503, server.request("GET", "/readyz?partition=2").status)
+        self.nodes.start(2)
+        wait_until(server.all_up, 2, "partition 2 up")
+        server.keys_on(2, 3, "late")
+        server.stop()
+
+    def test_no_partition_at_all_is_only_a_warning(self):
+        away = {"socket": "/nonexistent/mariadb.sock"}
+        server = self.server({"partition-1": away, "partition-2": {"socket": None, "host": "127.0.0.1",
+                                                                   "port": "1"}}).start()
+        self.assertEqual(200, server.request("GET", "/livez").status)
+        self.assertEqual(503, server.request("GET", "/readyz").status)
+        self.assertEqual({503}, {server.put("k%d" % i, b"").status for i in range(20)})
+        server.stop()
+
+    def test_a_frozen_partition_does_not_hold_up_the_start(self):
+        self.addCleanup(self.nodes.thaw, 2)
+        self.nodes.freeze(2)
+        began = time.monotonic()
+        server = self.server({"store": {"timeout": "1s"}}).start()
+        self.assertLess(time.monotonic() - began, 5)
+        self.nodes.thaw(2)
+        wait_until(server.all_up, 3, "partition 2 up")
+        server.stop()
+
+    def test_test_mode_and_live_mode_do_not_see_each_other(self):
+        test, live = self.server().start_up(), self.server(test=False).start_up()
+        self.assertEqual(201, test.put("only in test", b"v").status)
+        self.assertEqual(404, live.get("only in test").status)
+        self.assertEqual(("test", "live"), tuple(s.request("GET", "/status").json()["mode"] for s in (test, live)))
+        test.stop()
+        live.stop()
+
+
+class Configuration(StartTest):
+    def test_an_unknown_option_is_refused_with_file_and_line(self):
+        server = self.server()
+        server.write_config(config_text(server.sections).replace("[server]", "[server]\nlisteen = x"))
+        server.launch()
+        self.assertEqual(CONFIG, server.wait_for_end())
+        self.assertIn("%s:5: " % server.config, server.log())
+        self.assertIn("listeen", server.log())
+
+    def test_every_fault_is_told(self):
+        server = self.server({"server": {"threads": "many", "max_value": "17M"}, "nonsense": {"x": "y"}})
+        done = self.run_binary(server, "--check-config")
+        self.assertEqual(CONFIG, done.returncode)
+        for word in ("threads", "max_value", "nonsense"):
+            self.assertRegex(done.stderr, re.escape(server.config) + ":[0-9]+: .*" + word)
+
+    def test_a_missing_file_is_refused(self):
+        server = self.server()
+        os.unlink(server.config)
+        server.launch()
+        self.assertEqual(CONFIG, server.wait_for_end())
+        self.assertIn(server.config, server.log())
+
+    def test_faults_of_many_kinds_are_refused(self):
+        for overrides in ({"store": {"partitions": 3}}, {"store": {"partitions": 1}}, {"partition-2": None},
+                          {"partition-1": {"user": None}},
+                          {"partition-1": {"host": "x"}}, {"partition-1": {"socket": None}},
+                          {"server": {"listen": "nonsense"}},
+                          {"server": {"log_level": "loud"}}, {"store": {"timeout": "1"}},
+                          {"server": {"allow_clear": "true"}}):
+            with self.subTest(overrides=overrides):
+                done = self.run_binary(self.server(overrides), "--check-config")
+                self.assertEqual(CONFIG, done.returncode)
+                self.assertIn("configuration.cfg", done.stderr)
+
+    def test_check_config_says_nothing_about_a_right_file(self):
+        done = self.run_binary(self.server(), "--check-config")
+        self.assertEqual((0, "", ""), (done.returncode, done.stdout, done.stderr))
+
+    def test_check_config_needs_no_partition(self):
+        away = {"partition-1": {"socket": "/nonexistent"}}
+        self.assertEqual(0, self.run_binary(self.server(away), "--check-config").returncode)
+
+    def test_print_config_shows_everything_but_passwords(self):
+        done = self.run_binary(self.server({"server": {"threads": 1}}), "--print-config")
+        self.assertEqual(0, done.returncode)
+        self.assertEqual(2, done.stdout.count("password = ********\n"))
+        self.assertNotIn(PASSWORD, done.stdout + done.stderr)
+        for line in ("partitions = 2", "threads = 1", "max_value = 1M", "[partition-2]",
+                     "socket = " + self.nodes.socket(2)):
+            self.assertIn("\n" + line + "\n", "\n" + done.stdout)
+
+    def test_print_config_can_be_read_again(self):
+        for test in (False, True):
+            with self.subTest(test=test):
+                server = self.server(test=test)
+                first = self.run_binary(server, "--print-config").stdout
+                server.write_config(first)
+                self.assertEqual(first, self.run_binary(server, "--print-config").stdout)
+
+    def test_a_password_file_is_read(self):
+        server = self.server({"partition-1": {"password": None, "password_file": "secret"}})
+        path = os.path.join(server.directory, "secret")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+            file.write(PASSWORD + "\n")
+        server.start_up().stop()
+
+    def test_passwords_of_any_bytes_work(self):
+        self.addCleanup(self.nodes.sql, 1, password_sql("sherd", PASSWORD))
+        for password in ("pässwörd", "a'b\"c\\d`e", "#no comment", "=equals=", "tab\tinside", "%s%n$HOME"):
+            with self.subTest(password=password):
+                self.nodes.sql(1, password_sql("sherd", password.replace("\\", "\\\\")))
+                self.server({"partition-1": {"password": password}}).start_up().stop()
+
+    def test_an_address_in_use_is_exit_1_and_a_clear_line(self):
+        first = self.server().start_up()
+        second = self.server({"server": {"listen": "127.0.0.1:%d" % first.port}}).launch()
+        self.assertEqual(1, second.wait_for_end())
+        self.assertRegex(second.log(), "error .*127.0.0.1:%d.*in use" % first.port)
+        self.assertEqual(200, first.request("GET", "/livez").status)
+        first.stop()
+
+    def test_a_wrong_command_line_is_exit_64(self):
+        self.assertEqual(64, self.run_binary(self.server(), "--nonsense").returncode)
+        self.assertEqual(64, self.run_binary(self.server(), "surplus").returncode)
+
+    def test_help_and_version_are_exit_0(self):
+        for argument in ("--help", "--version"):
+            done = self.run_binary(self.server(), argument)
+            self.assertEqual(0, done.returncode)
+            self.assertIn("sherd-server", done.stdout)
+
+
+class Reload(StartTest):
+    def test_head_timeout_and_log_level_take_effect(self):
+        server = self.server().start_up()
+        self.assertFalse(self.heads_time_out(server))
+        self.reload(server, head_timeout="200ms", log_level="error")
+        quiet = len(server.log())
+        self.reload(server, head_timeout="100ms")
+        self.assertEqual("", server.log()[quiet:])
+        server.configure("server", log_level="info")
+        server.hang_up()
+        wait_until(lambda: "reload" in server.log()[quiet:], 5, "a line about the reload")
+        server.stop()
+
+    def reload(self, server, **options):
+        server.configure("server", **options)
+        server.hang_up()
+        wait_until(lambda: self.heads_time_out(server), 5, "the new deadline in all threads")
+
+    def heads_time_out(self, server):
+        """Whether half a head is answered 408 soon, on 20 connections."""
+        wires = [server.wire() for _ in range(20)]
+        try:
+            for wire in wires:
+                wire.send(b"GET /")
+            return all(wire.response(seconds=1.5).status == 408 for wire in wires)
+        except Ended:
+            return False
+        finally:
+            for wire in wires:
+                wire.close()
+
+    def test_allow_clear_takes_effect(self):
+        for node in (1, 2):
+            self.addCleanup(self.nodes.sql, node, "DROP DATABASE IF EXISTS clearable", None)
+            self.nodes.sql(node, definition_of("clearable"), None)
+        database = {"database": "clearable"}
+        server = self.server({"partition-1": database, "partition-2": database}, test=False).start_up()
+        self.assertEqual(201, server.put("clear/1", b"v").status)
+        self.assertEqual(403, server.request("DELETE", "/keys/clear/:").status)
+        self.assertEqual(200, server.get("clear/1").status)
+        server.configure("server", allow_clear="yes")
+        server.hang_up()
+        wait_until(lambda: server.request("DELETE", "/keys/clear/:").status == 204, 5, "clearing")
+        self.assertEqual(404, server.get("clear/1").status)
+        server.stop()
+
+    def test_an_invalid_file_changes_nothing_and_says_why(self):
+        server = self.server().start_up()
+        before = len(server.log())
+        server.write_config(config_text(server.sections).replace("[server]",
+                                                                 "[server]\nhead_timeout = 100ms\nlisteen = x"))
+        server.hang_up()
+        wait_until(lambda: "listeen" in server.log()[before:], 5, "the fault in the log")
+        self.assertIn(server.config + ":", server.log()[before:])
+        self.assertFalse(self.heads_time_out(server))
+        server.stop()
+
+    def test_a_missing_file_changes_nothing(self):
+        server = self.server().start_up()
+        before = len(server.log())
+        os.unlink(server.config)
+        server.hang_up()
+        wait_until(lambda: server.config in server.log()[before:], 5, "the fault in the log")
+        self.assertEqual(200, server.request("GET", "/livez").status)
+        server.stop()
+
+    def test_what_needs_a_restart_is_told(self):
+        server = self.server().start_up()
+        before = len(server.log())
+        server.configure("server", threads=1)
+        server.configure("partition-1", password="another")
+        server.hang_up()
+        wait_until(lambda: "restart" in server.log()[before:], 5, "a line about the restart")
+        self.assertIn("threads", server.log()[before:])
+        self.assertIn("password", server.log()[before:])
+        self.assertNotIn("another", server.log()[before:].replace("another password", ""))
+        self.assertEqual(201, server.put("k3", b"v").status)
+        server.stop()
+
+    def test_reloads_under_load_disturb_nobody(self):
+        server = self.server().start_up()
+        statuses, stopping = [], threading.Event()
+
+        def load():
+            with server.wire() as wire:
+                while not stopping.is_set():
+                    statuses.append(wire.request("PUT", "/keys/load", b"v").status)
+        thread = threading.Thread(target=load)
+        thread.start()
+        for i in range(20):
+            server.configure("server", head_timeout=1000 + i)
+            server.hang_up()
+            wait_until(lambda: server.log().count("configuration reloaded") > i, 5, "the reload")
+        stopping.set()
+        thread.join()
+        self.assertLessEqual(set(statuses), {201, 204})
+        server.stop()
+
+    def test_the_access_log_is_opened_anew(self):
+        server = self.server()
+        path = os.path.join(server.directory, "access")
+        server.configure("server", access_log=path)
+        server.start_up()
+        server.request("GET", "/keys/first")
+        wait_until(lambda: "/keys/first" in text_of(path), 5, "a line")
+        os.rename(path, path + ".1")
+        server.hang_up()
+        wait_until(lambda: os.path.exists(path), 5, "a new file")
+        server.request("GET", "/keys/second")
+        wait_until(lambda: "/keys/second" in text_of(path), 5, "a line in the new file")
+        server.stop()
+
+
+def text_of(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+class Stop(StartTest):
+    def locked_put(self, server):
+        """A connection with a PUT that waits for a row's lock, and the transaction that holds it."""
+        key = server.keys_on(1, 1, "locked-" + self.id().split(".")[-1])[0]
+        transaction = Transaction(self.nodes, 1)
+        self.addCleanup(transaction.end)
+        transaction.run("BEGIN; UPDATE pairs SET v = 'x' WHERE k = '%s'" % key)
+        wire = server.wire()
+        self.addCleanup(wire.close)
+        wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nafter" % key.encode())
+        wait_until(lambda: self.nodes.sql(1, "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"), 5,
+                   "the PUT waits")
+        return key, wire, transaction
+
+    def test_sigterm_finishes_a_slow_request(self):
+        server = self.server({"store": {"timeout": "10s"}}).start_up()
+        key, wire, transaction = self.locked_put(server)
+        server.terminate()
+        wait_until(lambda: "stopping" in server.log(), 5, "stopping")
+        self.assertFalse(wire.receive(0.1))
+        transaction.run("ROLLBACK")
+        response = wire.response()
+        self.assertEqual(204, response.status)
+        self.assertTrue(wire.is_closed())
+        self.assertEqual(0, server.wait_for_end())
+        self.assertEqual([["after"]], self.nodes.sql(1, "SELECT v FROM pairs WHERE k = '%s'" % key))
+
+    def test_sigterm_does_not_wait_for_ever(self):
+        server = self.server({"store": {"timeout": "60s"}, "server": {"stop_timeout": "500ms"}}).start_up()
+        _, wire, _ = self.locked_put(server)
+        began = time.monotonic()
+        server.terminate()
+        self.assertEqual(0, server.wait_for_end())
+        self.assertLess(time.monotonic() - began, STOP_SECONDS)
+        try:
+            self.assertIn(wire.response().status, (503, 504))
+        except Ended:
+            pass  # without an answer nothing is claimed
+
+    def test_sigterm_ends_idle_connections_at_once(self):
+        server = self.server().start_up()
+        wires = [server.wire() for _ in range(50)]
+        for wire in wires:
+            self.addCleanup(wire.close)
+            self.assertEqual(200, wire.request("GET", "/livez").status)
+        began = time.monotonic()
+        server.terminate()
+        self.assertEqual(0, server.wait_for_end())
+        self.assertLess(time.monotonic() - began, 2)
+        self.assertTrue(all(wire.is_closed() for wire in wires))
+
+    def test_sigterm_takes_no_new_connection(self):
+        server = self.server({"store": {"timeout": "10s"}}).start_up()
+        _, wire, transaction = self.locked_put(server)
+        server.terminate()
+        wait_until(lambda: self.refuses(server), 5, "no new connection")
+        transaction.run("ROLLBACK")
+        self.assertEqual(204, wire.response().status)
+        self.assertEqual(0, server.wait_for_end())
+
+    def refuses(self, server):
+        try:
+            with server.wire() as wire:
+                return wire.request("GET", "/livez").status == 503
+        except (OSError, Ended):
+            return True
+
+    def test_sigint_is_the_same(self):
+        server = self.server().start_up()
+        server.process.send_signal(2)
+        self.assertEqual(0, server.wait_for_end())
+
+    def test_two_signals_at_once_are_as_good_as_one(self):
+        server = self.server().start_up()
+        server.terminate()
+        server.terminate()
+        self.assertEqual(0, server.wait_for_end())
+
+    def test_an_acknowledged_write_outlives_kill_9(self):
+        server = self.server().start_up()
+        answered = {}
+        with server.wire() as wire:
+            for i in range(500):
+                wire.send(b"PUT /keys/kill%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % i)
+            for i in range(200):
+                answered[i] = wire.response().status
+            server.process.kill()
+        server.process.wait()
+        other = self.server().start_up()
+        self.assertEqual({201}, set(answered.values()))
+        self.assertEqual({200}, {other.get("kill%d" % i).status for i in answered})
+        other.stop()
+
+
+class Limits(StartTest):
+    def test_clients_beyond_the_limit_do_not_harm_the_others(self):
+        server = self.server({"server": {"clients": 10, "threads": 1}}).start_up()
+        wires = [server.wire() for _ in range(10)]
+        for wire in wires:
+            self.addCleanup(wire.close)
+            self.assertEqual(200, wire.request("GET", "/livez").status)
+        with server.wire(2) as more:
+            more.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            try:
+                self.assertEqual(503, more.response().status)
+            except (Ended, OSError):
+                pass  # closed without an answer, or not taken yet
+        for wire in wires:
+            self.assertEqual(200, wire.request("GET", "/livez").status)
+        for wire in wires:
+            wire.close()
+        wait_until(lambda: not self.is_full(server), 5, "room for a client")
+        server.stop()
+
+    def is_full(self, server):
+        try:
+            return server.request("GET", "/livez", timeout=1).status != 200
+        except (Ended, OSError):
+            return True
+
+    def test_a_full_queue_is_503(self):
+        server = self.server({"store": {"queue": 1, "connections": 1, "timeout": "5s"},
+                              "server": {"threads": 1}}).start_up()
+        keys = server.keys_on(1, 3, "queue")
+        transaction = Transaction(self.nodes, 1)
+        self.addCleanup(transaction.end)
+        transaction.run("BEGIN; UPDATE pairs SET v = 'x' WHERE k = '%s'" % keys[0])
+        wires = [server.wire() for _ in range(20)]
+        for wire in wires:
+            self.addCleanup(wire.close)
+            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % keys[0].encode())
+        wait_until(lambda: any(wire.receive(0) or wire.buffer for wire in wires), 3, "a 503")
+        transaction.run("ROLLBACK")
+        statuses = sorted(wire.response().status for wire in wires)
+        self.assertEqual({204, 503}, set(statuses))
+        server.stop()
+
+
+if __name__ == "__main__":
+    unittest.main()
