@@ -75,7 +75,6 @@ packages-build packages-nodes packages-check: packages-%:
 # The nodes are initialised while the server is compiled.
 .PHONY: run
 run: packages-build packages-nodes
-	@command -v curl >/dev/null || tools/packages check
 	@mkdir -p "$(VAR)"
 	@tools/nodes start --count $(NODES) --dir "$(VAR)" & $(MAKE) --no-print-directory -j2 all && wait $$!
 	@exec tools/run --count $(NODES) --dir "$(VAR)" --listen $(LISTEN)

@@ -274,7 +274,8 @@ class Hidden(ListTest):
 
     def test_thousands_of_tombstones_do_not_stop_a_page(self):
         for node in self.nodes.all():
-            self.nodes.sql(node, "INSERT INTO pairs (k, v) SELECT CONCAT('t/', LPAD(seq, 6, '0')), NULL FROM seq_1_to_8000")
+            self.nodes.sql(node, "INSERT INTO pairs (k, v) "
+                                 "SELECT CONCAT('t/', LPAD(seq, 6, '0')), NULL FROM seq_1_to_8000")
         self.put("t/999999", b"v")
         for limit in (1, 1000):
             self.assertEqual([("key", b"t/999999")], self.walk(prefix="t/", limit=limit))
@@ -362,7 +363,7 @@ class OneAway(ListTest):
             answer = self.check(self.server.request("GET", target), 503)
             self.assertGreater(int(answer.header("Retry-After")), 0)
         self.nodes.start()
-        wait_until(lambda: self.server.request("GET", "/keys").status == 200, 3, "the list again")
+        wait_until(self.server.all_up, 3, "all partitions up")
         self.assertEqual(folded([b"a", b"b", b"c", b"d", b"e"]), self.walk())
 
 

@@ -356,7 +356,8 @@ class Stop(StartTest):
         wire = server.wire()
         self.addCleanup(wire.close)
         wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nafter" % key.encode())
-        wait_until(lambda: self.nodes.sql(1, "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"), 5,
+        waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        wait_until(lambda: self.nodes.sql(1, waiting), 5,
                    "the PUT waits")
         return key, wire, transaction
 
@@ -443,10 +444,7 @@ class Stop(StartTest):
 class Limits(StartTest):
     def test_clients_beyond_the_limit_do_not_harm_the_others(self):
         server = self.server({"server": {"clients": 10, "threads": 1}}).start_up()
-        wires = [server.wire() for _ in range(10)]
-        for wire in wires:
-            self.addCleanup(wire.close)
-            self.assertEqual(200, wire.request("GET", "/livez").status)
+        wires = [wait_until(lambda: self.admitted(server), 5, "room for a client") for _ in range(10)]
         with server.wire(2) as more:
             more.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
             try:
@@ -459,6 +457,12 @@ class Limits(StartTest):
             wire.close()
         wait_until(lambda: not self.is_full(server), 5, "room for a client")
         server.stop()
+
+    def admitted(self, server):
+        """A connection that is served; none while the server has not seen earlier ones end."""
+        wire = server.wire()
+        self.addCleanup(wire.close)
+        return wire if wire.request("GET", "/livez").status == 200 else None
 
     def is_full(self, server):
         try:

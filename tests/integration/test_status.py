@@ -35,7 +35,8 @@ class Metrics:
         match = SAMPLE.fullmatch(line)
         assert match, line
         labels = tuple(sorted(LABEL.findall(match.group(2) or "")))
-        assert "".join('%s="%s",' % pair for pair in LABEL.findall(match.group(2) or ""))[:-1] == (match.group(2) or "").rstrip(","), line
+        assert ",".join('%s="%s"' % pair for pair in LABEL.findall(match.group(2) or "")) == (match.group(2)
+                                                                                              or ""), line
         assert len({name for name, _ in labels}) == len(labels), line
         assert (match.group(1), labels) not in self.samples, "%s twice" % line
         self.samples[match.group(1), labels] = float(match.group(3))
@@ -72,7 +73,7 @@ class Status(SherdTest):
 
     def metrics(self):
         answer = self.check(self.server.request("GET", "/metrics"), 200)
-        self.assertTrue(answer.header("Content-Type").startswith("text/plain; version=0.0.4"), answer.header("Content-Type"))
+        self.assertRegex(answer.header("Content-Type"), "^text/plain; version=0.0.4")
         return Metrics(answer.body.decode("utf-8"))
 
     def exercise(self):
@@ -139,7 +140,8 @@ class Status(SherdTest):
     def test_requests_are_counted(self):
         def counts():
             metrics = self.metrics()
-            return [metrics.value("sherd_http_requests_total", method="PUT"), metrics.value("sherd_http_requests_total", status="404"),
+            return [metrics.value("sherd_http_requests_total", method="PUT"),
+                    metrics.value("sherd_http_requests_total", status="404"),
                     metrics.value("sherd_http_request_duration_seconds_count")]
         self.exercise()
         before = counts()
@@ -158,13 +160,15 @@ class Status(SherdTest):
     def test_promtool_finds_nothing(self):
         self.exercise()
         text = self.server.request("GET", "/metrics").body
-        done = subprocess.run([os.environ["PROMTOOL"], "check", "metrics"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run([os.environ["PROMTOOL"], "check", "metrics"], input=text, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
         self.assertEqual((0, b""), (done.returncode, done.stdout))
 
     def test_a_dead_partition_shows_everywhere(self):
         self.addCleanup(self.nodes.start)
         self.nodes.kill(2)
-        wait_until(lambda: all(self.server.request("GET", "/readyz?partition=2").status == 503 for _ in range(20)), 5, "down")
+        wait_until(lambda: all(self.server.request("GET", "/readyz?partition=2").status == 503 for _ in range(20)), 5,
+                   "partition 2 down")
         ready = self.check(self.server.request("GET", "/readyz"), 200)
         self.assertEqual(["partition-1 up", "partition-2 down", "partition-3 up"], ready.body.decode().splitlines())
         status = self.server.request("GET", "/status").json()

@@ -39,7 +39,8 @@ test("hasItem and removeItem", async () => {
 });
 
 test("keys with colons and odd characters", async () => {
-  const keys = ["odd:a:b:c", "odd:a b", "odd:ä", "odd:%41", "odd:a+b", "odd:a#b", "odd:'quote'", "odd:a&b=c", "odd:a..b"];
+  const keys = ["odd:a:b:c", "odd:a b", "odd:ä", "odd:%41", "odd:a+b", "odd:a#b",
+                "odd:'quote'", "odd:a&b=c", "odd:a..b"];
   for (const key of keys)
     await storage.setItem(key, key);
   for (const key of keys)
@@ -83,7 +84,8 @@ test("thousands of keys", async () => {
 });
 
 test("raw items are bytes", async () => {
-  for (const bytes of [Uint8Array.from({ length: 256 }, (_, i) => i), new Uint8Array(100000).fill(255), new Uint8Array(0)]) {
+  const all = Uint8Array.from({ length: 256 }, (_, i) => i);
+  for (const bytes of [all, new Uint8Array(100000).fill(255), new Uint8Array(0)]) {
     await storage.setItemRaw("raw", bytes);
     assert.deepEqual(new Uint8Array(await storage.getItemRaw("raw")), bytes);
   }
@@ -122,5 +124,5 @@ test("an item with a ttl expires", async () => {
 test("many items at once", async () => {
   await storage.setItems([{ key: "batch:1", value: "1" }, { key: "batch:2", value: { two: 2 } }]);
   const items = await storage.getItems(["batch:1", "batch:2", "batch:3"]);
-  assert.deepEqual(items.map(({ key, value }) => [key, value]), [["batch:1", 1], ["batch:2", { two: 2 }], ["batch:3", null]]);
+  assert.deepEqual(items.map(({ value }) => value), [1, { two: 2 }, null]);
 });
