@@ -39,7 +39,7 @@ static void check_query(struct slice target)
     target_split(target, &path, &query);
     assert(path.len > 0);
     const char *at = query.data;
-    const char *end = query.data + query.len;
+    const char *end = query.data ? query.data + query.len : NULL;
     while (target_query_next(&query, &name, &value)) {
         assert(name.data >= at && name.data + name.len <= end);
         at = name.data + name.len;
