@@ -88,6 +88,18 @@ void request_gone(struct request *r)
     r->client = NULL;
     if (r->holds == 0)
         request_free(r);
+    else
+        list_append(&r->worker->orphans, &r->link);
+}
+
+void request_free_orphans(struct worker *worker)
+{
+    struct list *link;
+    while ((link = list_shift(&worker->orphans))) {
+        struct request *r = CONTAINER_OF(link, struct request, link);
+        r->holds = 0;
+        request_free(r);
+    }
 }
 
 void request_hold(struct request *r)
@@ -101,8 +113,10 @@ bool request_release(struct request *r)
     r->holds--;
     if (r->client)
         return true;
-    if (r->holds == 0)
+    if (r->holds == 0) {
+        list_remove(&r->link);
         request_free(r);
+    }
     return false;
 }
 

@@ -109,6 +109,10 @@ void request_end(struct request *request);
 // freed now or with the last request_release.
 void request_gone(struct request *request);
 
+// request_free_orphans frees the requests without a client that the store still held when it was
+// closed: nobody will call back any more.
+void request_free_orphans(struct worker *worker);
+
 // request_hold and request_release bracket every operation in the store. request_release returns
 // false if the client is gone: the request must not be touched any more then.
 void request_hold(struct request *request);

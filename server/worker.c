@@ -169,8 +169,8 @@ static void worker_free(struct worker **worker)
     if (!w)
         return;
     *worker = NULL;
-    // Requests that still waited for the store when time was up are never answered.
     store_free(&w->store);
+    request_free_orphans(w);
     while ((link = list_shift(&w->spare_requests))) {
         struct request *r = CONTAINER_OF(link, struct request, link);
         bytes_fini(&r->body);
@@ -221,6 +221,7 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
         list_init(&w->clients[i]);
     list_init(&w->unsent);
     list_init(&w->dirty);
+    list_init(&w->orphans);
     list_init(&w->spare_requests);
     renew_date(w);
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -41,6 +41,7 @@ struct worker {
     struct head head;
     char date[64]; // "Date: ...\r\n", renewed every tick
     size_t date_len;
+    struct list orphans; // requests without a client that the store still holds
     struct list spare_requests;
     unsigned spare_count;
     struct bytes log; // access log lines of this turn
