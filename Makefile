@@ -147,7 +147,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libsherd.a
 .PHONY: coverage
 coverage:
 	@tools/packages coverage
-	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/coverage CFLAGS="-O0 -g --coverage"
+	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/coverage CFLAGS="-O0 -g --coverage -fprofile-update=atomic"
 	gcovr --root . --filter '(base|conf|store|server)/' --print-summary --txt $(BUILD)/coverage.txt \
 	  --html-details $(BUILD)/coverage/ $(BUILD)/coverage
 	@cat $(BUILD)/coverage.txt
