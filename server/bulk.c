@@ -219,7 +219,7 @@ static bool parse_ttl(struct entry *e, const json_t *line)
     if (!ttl)
         return true;
     json_int_t seconds = json_integer_value(ttl);
-    if (!json_is_integer(ttl) || seconds < 1 || seconds > 3153600000)
+    if (!json_is_integer(ttl) || seconds < 1 || seconds > OPERATION_TTL_MAX)
         return false;
     e->operation.ttl_ms = (uint64_t)seconds * 1000;
     return true;

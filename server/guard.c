@@ -48,6 +48,11 @@ static bool all_of(struct slice s, const bool allowed[256])
     return true;
 }
 
+bool guard_is_name(unsigned char c)
+{
+    return token_char[c];
+}
+
 static bool is_token(struct slice s)
 {
     return s.len > 0 && all_of(s, token_char);

@@ -8,6 +8,7 @@
 #ifndef SERVER_GUARD_H
 #define SERVER_GUARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,6 +70,9 @@ enum guard_verdict guard_check_unended(struct slice start, const char **wrong) M
 // guard_check checks a whole head, as long as guard_head_end said, and tells in *line what it says
 // (RFC 9112, 2 to 6; RFC 9110, 5 and 7.2).
 enum guard_verdict guard_check(struct slice head, struct guard_line *line) MUST_USE;
+
+// guard_is_name tells whether `c` may stand in the name of a field (RFC 9110, 5.6.2).
+bool guard_is_name(unsigned char c);
 
 // guard_status returns the HTTP status of a verdict, 200 for GUARD_OK.
 int guard_status(enum guard_verdict verdict);

@@ -14,12 +14,6 @@
 #include "server/worker.h"
 #include "store/slot.h"
 
-static void pass_over(struct request *r, struct slice piece)
-{
-    (void)r;
-    (void)piece;
-}
-
 static void answer(struct request *r, unsigned status, const char *type, struct bytes *body)
 {
     if (bytes_failed(body)) {
@@ -302,7 +296,8 @@ static void metrics(struct request *r)
     bytes_fini(&body);
 }
 
-const struct handler health_livez = {.on_body = pass_over, .end = livez};
-const struct handler health_readyz = {.begin = readyz_begin, .on_body = pass_over, .end = readyz};
-const struct handler health_status = {.on_body = pass_over, .end = status};
-const struct handler health_metrics = {.on_body = pass_over, .end = metrics};
+const struct handler health_livez = {.on_body = request_pass_over, .end = livez};
+const struct handler health_readyz = {
+    .begin = readyz_begin, .on_body = request_pass_over, .end = readyz};
+const struct handler health_status = {.on_body = request_pass_over, .end = status};
+const struct handler health_metrics = {.on_body = request_pass_over, .end = metrics};

@@ -379,19 +379,13 @@ static void prefix_begin(struct request *r, const struct head *head)
     p->prefix_len = r->key_len;
 }
 
-static void pass_over(struct request *r, struct slice piece)
-{
-    (void)r;
-    (void)piece;
-}
-
 const struct handler lists_keys = {.begin = keys_begin,
-                                   .on_body = pass_over,
+                                   .on_body = request_pass_over,
                                    .end = keys_end,
                                    .on_writable = stream_on,
                                    .fini = fini};
 const struct handler lists_prefix = {.begin = prefix_begin,
-                                     .on_body = pass_over,
+                                     .on_body = request_pass_over,
                                      .end = keys_end,
                                      .on_writable = stream_on,
                                      .fini = fini};
@@ -502,4 +496,4 @@ static void clear_end(struct request *r)
 }
 
 const struct handler lists_clear = {
-    .begin = clear_begin, .on_body = pass_over, .end = clear_end, .fini = fini};
+    .begin = clear_begin, .on_body = request_pass_over, .end = clear_end, .fini = fini};

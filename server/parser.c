@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "server/parser.h"
 
-#include <ctype.h>
-
 enum {
     FRAMING_FREE = GUARD_HEAD_MAX, // bytes of framing that every body may have
     FRAMING_PER_BYTE = 8,          // and for each of its bytes: chunks of one byte need five
@@ -131,12 +129,6 @@ static enum error execute(struct parser *parser, struct slice bytes, size_t *use
     return ERROR_MALFORMED;
 }
 
-// in_name tells whether `c` may stand in the name of a field (RFC 9110, 5.6.2).
-static bool in_name(unsigned char c)
-{
-    return c && (isalnum(c) || strchr("!#$%&'*+-.^_`|~", c));
-}
-
 // trailer_byte takes the next byte behind the last chunk: lines of a name, a colon and anything,
 // each ended by CR LF, up to an empty one. What they say is not used.
 static enum error trailer_byte(struct parser *parser, unsigned char c)
@@ -144,7 +136,7 @@ static enum error trailer_byte(struct parser *parser, unsigned char c)
     bool in_order = parser->trailer_last == '\r' ? c == '\n' : c != '\n';
     bool ends = c == '\r' || c == '\n';
     bool named = parser->trailer_named || (parser->trailer_line && c == ':');
-    bool right = ends ? named || parser->trailer_line == 0 : named || in_name(c);
+    bool right = ends ? named || parser->trailer_line == 0 : named || guard_is_name(c);
     bool control = (c < 0x20 && !ends && c != '\t') || c == 0x7f;
     if (!in_order || !right || control)
         return ERROR_MALFORMED;

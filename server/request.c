@@ -255,6 +255,12 @@ void request_body(struct request *r, struct slice piece)
     }
 }
 
+void request_pass_over(struct request *r, struct slice piece)
+{
+    (void)r;
+    (void)piece;
+}
+
 void request_end(struct request *r)
 {
     if (r->state == REQUEST_ANSWERED) {

@@ -102,6 +102,9 @@ void request_announced(struct request *request, uint64_t size);
 // request_body takes a piece of the body.
 void request_body(struct request *request, struct slice piece);
 
+// request_pass_over is an on_body for resources to which a body means nothing (RFC 9110, 9.3.1).
+void request_pass_over(struct request *request, struct slice piece);
+
 // request_end is told when the body is complete.
 void request_end(struct request *request);
 

@@ -9,8 +9,6 @@
 #include "server/worker.h"
 #include "store/version.h"
 
-#define TTL_MAX UINT64_C(3153600000) // seconds; a hundred years
-
 static const struct slice default_type = {"application/octet-stream", 24};
 
 // ---------------------------------------------------------------- the head
@@ -204,14 +202,8 @@ static void get_end(struct request *r)
     store_submit(r->worker->store, &r->operation);
 }
 
-// A body with GET means nothing (RFC 9110, 9.3.1) and is passed over.
-static void pass_over(struct request *r, struct slice piece)
-{
-    (void)r;
-    (void)piece;
-}
-
-const struct handler values_get = {.begin = get_begin, .on_body = pass_over, .end = get_end};
+const struct handler values_get = {
+    .begin = get_begin, .on_body = request_pass_over, .end = get_end};
 
 // ---------------------------------------------------------------- PUT and DELETE
 
@@ -248,7 +240,7 @@ static bool refuse_two_lists(struct request *r)
 static bool parse_ttl(struct slice text, uint64_t *seconds)
 {
     unsigned long long n = 0;
-    if (slice_number(text, TTL_MAX, &n) || n == 0)
+    if (slice_number(text, OPERATION_TTL_MAX, &n) || n == 0)
         return false;
     *seconds = n;
     return true;
@@ -361,4 +353,4 @@ static void delete_end(struct request *r)
 }
 
 const struct handler values_delete = {
-    .begin = delete_begin, .on_body = pass_over, .end = delete_end};
+    .begin = delete_begin, .on_body = request_pass_over, .end = delete_end};

@@ -22,6 +22,8 @@ enum {
     PRECONDITION_VERSIONS = 16,
 };
 
+#define OPERATION_TTL_MAX INT64_C(3153600000) // seconds; a hundred years
+
 // What must be true of the key's present state for a write to happen. An expired pair and a
 // tombstone count as absent.
 struct precondition {
