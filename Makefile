@@ -29,12 +29,15 @@ base_c   = $(wildcard base/*.c)
 conf_c   = $(wildcard conf/*.c)
 store_c  = $(wildcard store/*.c)
 server_c = $(filter-out server/main.c,$(wildcard server/*.c))
-headers  = $(wildcard base/*.h conf/*.h store/*.h server/*.h)
-tests_c  = $(wildcard tests/base/*.c tests/conf/*.c tests/store/*.c tests/server/*.c)
-sources  = $(base_c) $(conf_c) $(store_c) $(server_c) server/main.c $(tests_c) $(wildcard tests/fuzz/*.c bench/*.c)
+sync_c   = $(filter-out sync/main.c,$(wildcard sync/*.c))
+mains_c  = server/main.c sync/main.c
+parts_c  = $(base_c) $(conf_c) $(store_c) $(server_c) $(sync_c)
+headers  = $(wildcard base/*.h conf/*.h store/*.h server/*.h sync/*.h)
+tests_c  = $(wildcard tests/base/*.c tests/conf/*.c tests/store/*.c tests/server/*.c tests/sync/*.c)
+sources  = $(parts_c) $(mains_c) $(tests_c) $(wildcard tests/fuzz/*.c bench/*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
-library_o = $(call object,$(base_c) $(conf_c) $(store_c) $(server_c)) \
+library_o = $(call object,$(parts_c)) \
             $(BUILD)/llhttp/api.o $(BUILD)/llhttp/http.o $(BUILD)/llhttp/llhttp.o
 unit_tests = $(patsubst tests/%.c,$(BUILD)/tests/%,$(tests_c))
 
@@ -42,9 +45,9 @@ unit_tests = $(patsubst tests/%.c,$(BUILD)/tests/%,$(tests_c))
 quiet = $(if $(V),,@echo "  $(1)  $@";)
 
 .PHONY: all
-all: $(BUILD)/sherd-server
+all: $(BUILD)/sherd-server $(BUILD)/sherd-sync
 
-$(BUILD)/sherd-server: $(call object,server/main.c) $(BUILD)/libsherd.a
+$(BUILD)/sherd-%: $(BUILD)/%/main.o $(BUILD)/libsherd.a
 	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # The programs and the tests take from it what they need.
@@ -81,13 +84,13 @@ run: packages-build packages-nodes
 
 .PHONY: install uninstall
 install: all
-	install -D -m 755 $(BUILD)/sherd-server "$(DESTDIR)$(PREFIX)/bin/sherd-server"
+	for p in sherd-server sherd-sync; do install -D -m 755 $(BUILD)/$$p "$(DESTDIR)$(PREFIX)/bin/$$p" || exit; done
 	install -D -m 644 configuration.cfg "$(DESTDIR)$(PREFIX)/share/sherd/configuration.cfg"
 	install -D -m 644 database_definition.sql "$(DESTDIR)$(PREFIX)/share/sherd/database_definition.sql"
 	for f in docs/*.md; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/doc/sherd/$${f#docs/}" || exit; done
 
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/sherd-server"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/sherd-server" "$(DESTDIR)$(PREFIX)/bin/sherd-sync"
 	rm -rf "$(DESTDIR)$(PREFIX)/share/sherd" "$(DESTDIR)$(PREFIX)/share/doc/sherd"
 
 # ---------------------------------------------------------------- checking
@@ -113,8 +116,8 @@ lint: packages-build check-layers check-headers
 	@tools/packages lint check
 	clang-format --dry-run --Werror $(sources) $(headers)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
-	  --inline-suppr --suppress=missingIncludeSystem -I. $(base_c) $(conf_c) $(store_c) $(server_c) server/main.c
-	clang-tidy --quiet $(base_c) $(conf_c) $(store_c) $(server_c) server/main.c -- $(ALL_CFLAGS)
+	  --inline-suppr --suppress=missingIncludeSystem -I. $(parts_c) $(mains_c)
+	clang-tidy --quiet $(parts_c) $(mains_c) -- $(ALL_CFLAGS)
 
 format:
 	@tools/packages lint
@@ -148,7 +151,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libsherd.a
 coverage:
 	@tools/packages coverage
 	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/coverage CFLAGS="-O0 -g --coverage -fprofile-update=atomic"
-	gcovr --root . --filter '(base|conf|store|server)/' --print-summary --txt $(BUILD)/coverage.txt \
+	gcovr --root . --filter '(base|conf|store|server|sync)/' --print-summary --txt $(BUILD)/coverage.txt \
 	  --html-details $(BUILD)/coverage/ $(BUILD)/coverage
 	@cat $(BUILD)/coverage.txt
 

@@ -11,7 +11,7 @@
 #include "store/operation.h"
 
 enum {
-    QUERY_SCHEMA_VERSION = 1, // what database_definition.sql writes to sherd_schema
+    QUERY_SCHEMA_VERSION = 2, // what database_definition.sql writes to sherd_schema
     QUERY_TRIGGERS = 5,
     QUERY_LARGE = 64 * 1024, // bytes; larger values are fetched and written alone
 };

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <zlib.h>
 
 #include "store/slot.h"
 
@@ -141,4 +142,21 @@ const uint16_t *ring_owners(const struct ring *ring, unsigned slot)
 {
     assert(slot < SLOT_COUNT);
     return &ring->owners[(size_t)slot * ring->replicas];
+}
+
+bool ring_owns(const struct ring *ring, unsigned slot, unsigned id)
+{
+    const uint16_t *owners = ring_owners(ring, slot);
+    for (unsigned i = 0; i < ring->replicas; i++)
+        if (owners[i] == id)
+            return true;
+    return false;
+}
+
+uint32_t ring_fingerprint(const struct ring *ring, unsigned id)
+{
+    uint8_t owned[SLOT_COUNT];
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        owned[slot] = ring_owns(ring, slot, id);
+    return (uint32_t)crc32(0, owned, sizeof owned);
 }

@@ -7,6 +7,7 @@
 #ifndef STORE_RING_H
 #define STORE_RING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -26,6 +27,13 @@ unsigned ring_replicas(const struct ring *ring);
 // ring_owners returns the ids (1..count) of the owners of `slot`, ring_replicas of them; the first
 // is its home.
 const uint16_t *ring_owners(const struct ring *ring, unsigned slot);
+
+// ring_owns tells whether partition `id` is among the owners of `slot`.
+bool ring_owns(const struct ring *ring, unsigned slot, unsigned id);
+
+// ring_fingerprint returns a CRC32 of which slots partition `id` owns: another one than before
+// means that the partition may own slots that it has never seen.
+uint32_t ring_fingerprint(const struct ring *ring, unsigned id);
 
 static inline unsigned ring_home(const struct ring *ring, unsigned slot)
 {

@@ -24,6 +24,7 @@ BINARY = os.environ.get("SHERD_SERVER") or os.path.join(ROOT, "build", "sherd-se
 DEFINITION = os.path.join(ROOT, "database_definition.sql")
 PASSWORD = "it's # secret"
 NODE_COUNT = 3
+TABLES = ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition")
 START_SECONDS = 15
 STOP_SECONDS = 7
 SLACK = float(os.environ.get("SHERD_TEST_SLACK", "1"))  # multiplies deadlines on slow machines
@@ -101,7 +102,7 @@ class Nodes:
 
     def truncate(self):
         for node in self.all():
-            self.sql(node, "TRUNCATE pairs; TRUNCATE changes")
+            self.sql(node, "".join("TRUNCATE %s;" % table for table in TABLES))
 
     def pid(self, node):
         with open(os.path.join(self.directory, "node-%d" % node, "mariadb.pid"), encoding="ascii") as file:

@@ -86,8 +86,8 @@ class Partitions(StartTest):
         server.stop()
 
     def test_another_schema_version_is_refused(self):
-        for change in ("UPDATE sherd_schema SET version = 2", "DELETE FROM sherd_schema",
-                       "INSERT INTO sherd_schema VALUES (2)"):
+        for change in ("UPDATE sherd_schema SET version = 99", "DELETE FROM sherd_schema",
+                       "INSERT INTO sherd_schema VALUES (99)"):
             with self.subTest(change=change):
                 self.check_names_partition_2(self.refused(self.broken_database(change)))
 
