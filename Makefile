@@ -102,6 +102,15 @@ check: packages-build packages-nodes packages-check
 
 tests: $(unit_tests)
 
+# The proof under faults: `make faults` one schedule, SEED=n which; SEEDS=20 the night run; FAULT=a,b only these.
+# SHERD_SERVER and SHERD_SYNC choose other binaries, sanitized ones for example.
+.PHONY: faults
+faults: packages-build packages-nodes
+	@tools/packages check faults
+	@$(MAKE) --no-print-directory -j2 all
+	@SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} SHERD_SYNC=$${SHERD_SYNC:-$(abspath $(BUILD))/sherd-sync} \
+	  python3 tests/faults/run.py $(if $(SEEDS),--seeds $(SEEDS),--seed $(or $(SEED),1)) $(if $(FAULT),--only $(FAULT))
+
 .PHONY: check-layers check-headers
 check-layers:
 	@tools/check-layers
@@ -168,6 +177,7 @@ clean:
 help:
 	@echo 'make run              private servers in VAR=$(VAR), NODES=$(NODES), LISTEN=$(LISTEN)'
 	@echo 'make check            every test            make check-sanitized   the same under ASan and UBSan'
+	@echo 'make faults           a schedule of faults SEED=1, SEEDS=20 for many, FAULT=... only these'
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make lint format check-layers check-headers coverage bench'
 	@echo 'make install uninstall DESTDIR= PREFIX=$(PREFIX)'

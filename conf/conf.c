@@ -113,7 +113,8 @@ static void take_header(struct reading *r, const struct ini_item *item)
     struct bytes *out = faults_add(&r->faults, item->line);
     bytes_append_char(out, '[');
     log_escape(out, item->section);
-    bytes_format(out, "]: unknown section; [store], [server], [partition-1] to [partition-%d]",
+    bytes_format(out,
+                 "]: unknown section; [store], [server], [sync], [partition-1] to [partition-%d]",
                  CONF_PARTITIONS_MAX);
 }
 
@@ -198,6 +199,15 @@ static void add_defaults(struct reading *r)
 }
 
 // The rules between options ----------------------------------------------------------------------
+
+static void check_write_acks(struct reading *r)
+{
+    const struct conf_store *store = &r->conf->store;
+    unsigned replicas = store->replicas ? store->replicas : store->partitions;
+    if (replicas && store->write_acks > replicas)
+        bytes_format(complain(r, given(r, PLACE_STORE, "write_acks"), PLACE_STORE, "write_acks"),
+                     "%u, more than there are replicas; at most %u", store->write_acks, replicas);
+}
 
 static void check_replicas(struct reading *r)
 {
@@ -421,6 +431,7 @@ static void check_partition(struct reading *r, size_t place)
 static void check_rules(struct reading *r)
 {
     check_replicas(r);
+    check_write_acks(r);
     if (r->conf->store.partitions) {
         refuse_missing(r);
         refuse_beyond(r);

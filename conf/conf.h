@@ -32,6 +32,7 @@ struct conf_partition {
 struct conf_store {
     unsigned partitions;
     unsigned replicas;    // 0 = all
+    unsigned write_acks;  // partitions that a write is on before it is acknowledged
     unsigned connections; // of each thread to each partition
     unsigned batch;       // operations in one statement, at most
     unsigned queue;       // operations waiting for one partition in one thread, at most
@@ -53,10 +54,21 @@ struct conf_server {
     bool allow_clear; // DELETE /keys/prefix: outside test mode
 };
 
+// What sherd-sync reads; the server ignores it.
+struct conf_sync {
+    unsigned threads;
+    unsigned rows_per_second; // written; 0 = as many as there are
+    size_t bytes_per_second;  // written; 0 = as many as there are
+    unsigned verify;          // slots compared in each pass
+    unsigned grace;           // ms
+    unsigned keep_log;        // ms
+};
+
 struct conf {
     bool test; // SHERD_ENV=test
     struct conf_store store;
     struct conf_server server;
+    struct conf_sync sync;
     struct conf_partition *partition; // [store.partitions], partition[i].id == i + 1
 };
 

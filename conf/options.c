@@ -13,6 +13,8 @@
     .section = OPTION_STORE, .name = #field, .offset = offsetof(struct conf_store, field)
 #define SERVER(field)                                                                              \
     .section = OPTION_SERVER, .name = #field, .offset = offsetof(struct conf_server, field)
+#define SYNC(field)                                                                                \
+    .section = OPTION_SYNC, .name = #field, .offset = offsetof(struct conf_sync, field)
 #define PARTITION(field)                                                                           \
     .section = OPTION_PARTITION, .name = #field, .offset = offsetof(struct conf_partition, field)
 #define FROM_TO(type_, min_, max_) .type = type_, .min = min_, .max = max_
@@ -33,6 +35,10 @@ static const struct option options[] = {
     {STORE(replicas), FROM_TO(OPTION_INTEGER, 1, CONF_PARTITIONS_MAX), .zero = "all",
      .fallback = "all",
      .help = "On how many partitions each pair is kept; at most as many as there are."},
+    {STORE(write_acks), FROM_TO(OPTION_INTEGER, 1, CONF_PARTITIONS_MAX), .fallback = "1",
+     .help =
+         "On how many partitions a write is before it is acknowledged; at most as many as there "
+         "are replicas."},
     {STORE(connections), FROM_TO(OPTION_INTEGER, 1, 64), .fallback = "2",
      .help = "Connections of each thread to each partition."},
     {STORE(batch), FROM_TO(OPTION_INTEGER, 1, 500), .fallback = "500",
@@ -69,6 +75,24 @@ static const struct option options[] = {
              "better an absolute path."},
     {SERVER(allow_clear), .type = OPTION_BOOLEAN, .fallback = "no", .reload = true,
      .help = "Whether DELETE of a prefix may clear it outside of test mode."},
+
+    {SYNC(threads), FROM_TO(OPTION_INTEGER, 1, 64), .fallback = "4", .reload = true,
+     .help =
+         "Threads, each with a connection to each partition; every run of sherd-sync reads this "
+         "section anew."},
+    {SYNC(rows_per_second), FROM_TO(OPTION_INTEGER, 0, 1000000000), .fallback = "0", .reload = true,
+     .help = "Rows written in a second, at most; 0 for no limit."},
+    {SYNC(bytes_per_second), FROM_TO(OPTION_SIZE, 0, 16384ull * M), .fallback = "0", .reload = true,
+     .help = "Bytes of keys and values written in a second, at most; 0 for no limit."},
+    {SYNC(verify), FROM_TO(OPTION_INTEGER, 0, 16384), .fallback = "256", .reload = true,
+     .help = "How many of the 16384 slots each pass compares on all partitions, and purges."},
+    {SYNC(grace), FROM_TO(OPTION_DURATION, 0, 24 * HOUR), .fallback = "1m", .reload = true,
+     .help =
+         "How much longer a tombstone is kept than until all partitions have it; longer than any "
+         "transaction of a SQL client waits for a lock."},
+    {SYNC(keep_log), FROM_TO(OPTION_DURATION, 0, 30u * 24 * HOUR), .fallback = "1h", .reload = true,
+     .help = "How long entries of the change log are kept for its readers when all partitions have "
+             "them."},
 
     {PARTITION(host), FROM_TO(OPTION_HOST, 1, INI_VALUE_MAX), .fallback = "",
      .help = "The database server; either host or socket is required."},
@@ -374,7 +398,7 @@ void option_copy(const struct option *o, void *to, const void *from)
 static void show_number(const struct option *o, unsigned long long number, struct bytes *out)
 {
     const struct unit *unit = units_of(o);
-    while (number % unit->factor)
+    while (number % unit->factor || (number == 0 && *unit->suffix))
         unit++;
     bytes_append_number(out, number / unit->factor);
     bytes_append_text(out, unit->suffix);
@@ -485,6 +509,6 @@ void option_explain(const struct option *o, struct slice value, enum error error
 
 void options_title(enum option_section section, struct bytes *out)
 {
-    static const char *const titles[] = {"store", "server", "partition-N"};
+    static const char *const titles[] = {"store", "server", "sync", "partition-N"};
     bytes_append_text(out, titles[section]);
 }

@@ -14,6 +14,7 @@
 enum option_section {
     OPTION_STORE,     // stored in struct conf_store
     OPTION_SERVER,    // in struct conf_server
+    OPTION_SYNC,      // in struct conf_sync
     OPTION_PARTITION, // in struct conf_partition
 };
 

@@ -13,6 +13,8 @@ void *place_base(struct conf *conf, size_t place)
         return &conf->store;
     case OPTION_SERVER:
         return &conf->server;
+    case OPTION_SYNC:
+        return &conf->sync;
     case OPTION_PARTITION:
         break;
     }
@@ -26,6 +28,8 @@ const void *place_base_in(const struct conf *conf, size_t place)
         return &conf->store;
     case OPTION_SERVER:
         return &conf->server;
+    case OPTION_SYNC:
+        return &conf->sync;
     case OPTION_PARTITION:
         break;
     }
@@ -50,6 +54,8 @@ size_t place_find(struct slice section)
         return PLACE_STORE;
     if (slice_equal(section, SLICE("server")))
         return PLACE_SERVER;
+    if (slice_equal(section, SLICE("sync")))
+        return PLACE_SYNC;
     if (!slice_starts(section, prefix))
         return PLACES;
     struct slice digits = {section.data + prefix.len, section.len - prefix.len};

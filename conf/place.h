@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The sections of a configuration by number: store, server, then the partitions. For conf/ alone.
+// The sections of a configuration by number: store, server, sync, then the partitions. For conf/
+// alone.
 #ifndef CONF_PLACE_H
 #define CONF_PLACE_H
 
@@ -12,6 +13,7 @@
 enum {
     PLACE_STORE,
     PLACE_SERVER,
+    PLACE_SYNC,
     PLACE_PARTITION, // of partition 1
     PLACES = PLACE_PARTITION + CONF_PARTITIONS_MAX,
 };

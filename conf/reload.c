@@ -70,5 +70,6 @@ enum error conf_adopt(struct conf *conf, const struct conf *fresh, struct bytes 
     if (bytes_failed(why))
         return ERROR_MEMORY;
     // No option of the other sections may change while running; the tests hold it so.
-    return adopt_section(conf, fresh, PLACE_SERVER);
+    enum error error = adopt_section(conf, fresh, PLACE_SERVER);
+    return error ? error : adopt_section(conf, fresh, PLACE_SYNC);
 }

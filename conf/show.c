@@ -70,5 +70,7 @@ void conf_reference(struct bytes *out)
     bytes_append_char(out, '\n');
     reference_of(OPTION_SERVER, out);
     bytes_append_char(out, '\n');
+    reference_of(OPTION_SYNC, out);
+    bytes_append_char(out, '\n');
     reference_of(OPTION_PARTITION, out);
 }

@@ -89,6 +89,14 @@ static bool set_version(json_t *object, uint64_t version)
     return json_object_set_new(object, "version", json_string(text)) == 0;
 }
 
+static bool set_stale(json_t *object, const struct outcome *outcome)
+{
+    json_t *stale = json_array();
+    for (unsigned i = 0; stale && i < outcome->stale_count; i++)
+        json_array_append_new(stale, json_integer(outcome->stale[i]));
+    return json_object_set_new(object, "stale", stale) == 0;
+}
+
 static bool describe_pair(json_t *object, const struct pair *pair)
 {
     return document_set_bytes(object, "type", pair->type) &&
@@ -99,6 +107,8 @@ static unsigned success_status(const struct operation *operation, const struct o
 {
     if (operation->kind == OPERATION_GET)
         return outcome->found ? 200 : 404;
+    if (outcome_short(outcome))
+        return 202;
     return operation->kind == OPERATION_PUT && outcome->created ? 201 : 204;
 }
 
@@ -113,9 +123,11 @@ static void write_result(struct entry *e, const struct outcome *outcome)
     right = right && json_object_set_new(object, "status",
                                          json_integer(success_status(&e->operation, outcome))) == 0;
     if (right && e->operation.kind != OPERATION_GET)
-        right = set_version(object, outcome->version);
+        right = set_version(object, outcome->stamp.version);
     else if (right && outcome->found)
         right = describe_pair(object, &outcome->pair);
+    if (right && outcome->stale_count)
+        right = set_stale(object, outcome);
     if (!right) {
         json_decref(object);
         object = NULL;

@@ -119,13 +119,26 @@ static unsigned slots_owned(const struct ring *ring, unsigned id)
     return owned;
 }
 
+// status_diverts lists the homes for which the partition holds writes.
+static json_t *status_diverts(const struct worker *worker, unsigned id)
+{
+    json_t *targets = json_array();
+    for (unsigned target = 1; target <= store_partitions(worker->store); target++)
+        if (outlook_holds(store_outlook(worker->store), id, target))
+            json_array_append_new(targets, json_integer(target));
+    return targets;
+}
+
 static json_t *status_partition(const struct workers *all, const struct worker *worker, unsigned id)
 {
     const struct conf_partition *conf = &all->conf->partition[id - 1];
-    return json_pack("{s:i, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:s}", "id", (int)id, "state",
-                     state_name(worker, id), "database", conf->database, "weight",
-                     (int)conf->weight, "slots", (int)slots_owned(all->ring, id), "connections",
-                     (json_int_t)SUM_PARTITION(all, id, open), "queued",
+    const struct outlook *outlook = store_outlook(worker->store);
+    return json_pack("{s:i, s:s, s:b, s:I, s:o, s:s, s:i, s:i, s:I, s:I, s:I, s:s}", "id", (int)id,
+                     "state", state_name(worker, id), "trusted", outlook_trusted(outlook, id),
+                     "clock_offset_us", (json_int_t)outlook_offset_us(outlook, id),
+                     "holds_diverts_for", status_diverts(worker, id), "database", conf->database,
+                     "weight", (int)conf->weight, "slots", (int)slots_owned(all->ring, id),
+                     "connections", (json_int_t)SUM_PARTITION(all, id, open), "queued",
                      (json_int_t)SUM_PARTITION(all, id, queued), "operations",
                      (json_int_t)SUM_PARTITION(all, id, operations), "problem",
                      pool_why(partition_pool(store_partition(worker->store, id))));
@@ -151,6 +164,14 @@ static void status(struct request *r)
 }
 
 // ---------------------------------------------------------------- /metrics
+
+static unsigned count_diverts(const struct worker *worker, unsigned id)
+{
+    unsigned count = 0;
+    for (unsigned target = 1; target <= store_partitions(worker->store); target++)
+        count += outlook_holds(store_outlook(worker->store), id, target) != 0;
+    return count;
+}
 
 static void metric(struct bytes *out, const char *name, const char *type, const char *help)
 {
@@ -250,6 +271,12 @@ static void metric_partitions(struct bytes *out, const struct worker *worker)
          offsetof(struct partition_stats, queued)},
         {"partition_operations_total", "counter", "Operations handed to the partition.",
          offsetof(struct partition_stats, operations)},
+        {"partition_diverts_total", "counter",
+         "Writes that the partition took because the home of their keys was away.",
+         offsetof(struct partition_stats, diverts)},
+        {"partition_applied_total", "counter",
+         "Rows brought to the partition from others: repairs and further acknowledgements.",
+         offsetof(struct partition_stats, applied)},
     };
     const struct workers *all = worker->all;
     unsigned partitions = all->conf->store.partitions;
@@ -262,6 +289,22 @@ static void metric_partitions(struct bytes *out, const struct worker *worker)
     metric(out, "partition_up", "gauge", "1 while the partition answers.");
     for (unsigned id = 1; id <= partitions; id++)
         bytes_format(out, "sherd_partition_up{partition=\"%u\"} %d\n", id, is_up(worker, id));
+    const struct outlook *outlook = store_outlook(worker->store);
+    metric(out, "partition_trusted", "gauge",
+           "0 until sync has filled a blank or restored partition.");
+    for (unsigned id = 1; id <= partitions; id++)
+        bytes_format(out, "sherd_partition_trusted{partition=\"%u\"} %d\n", id,
+                     outlook_trusted(outlook, id));
+    metric(out, "partition_holds_diverts", "gauge",
+           "Homes for which the partition holds writes until sync brings them there.");
+    for (unsigned id = 1; id <= partitions; id++)
+        bytes_format(out, "sherd_partition_holds_diverts{partition=\"%u\"} %u\n", id,
+                     count_diverts(worker, id));
+    metric(out, "partition_clock_offset_seconds", "gauge",
+           "How far the clock of the partition is ahead of this machine's.");
+    for (unsigned id = 1; id <= partitions; id++)
+        bytes_format(out, "sherd_partition_clock_offset_seconds{partition=\"%u\"} %.6f\n", id,
+                     (double)outlook_offset_us(outlook, id) / 1e6);
     metric(out, "partition_durable", "gauge",
            "1 if innodb_flush_log_at_trx_commit is 1: acknowledged writes survive a power loss.");
     for (unsigned id = 1; id <= partitions; id++) {

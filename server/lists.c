@@ -184,6 +184,9 @@ static void list_headers(struct request *r, const char *type)
     reply_header(r, "X-Content-Type-Options", SLICE("nosniff"));
     reply_header(r, "Content-Security-Policy",
                  SLICE("default-src 'none'; sandbox allow-top-navigation"));
+    unsigned count;
+    const uint16_t *missing = listing_missing(state_of(r)->listing, &count);
+    reply_stale(r, missing, count);
 }
 
 static void answer_page(struct request *r, bool more)

@@ -196,12 +196,30 @@ static void say_listening(const struct workers *all)
               all->count, all->conf->test ? ", test mode" : "");
 }
 
+// still_starting: a partition has neither been heard nor found down.
 static bool still_starting(const struct store *store)
 {
     for (unsigned id = 1; id <= store_partitions(store); id++)
-        if (pool_state(partition_pool(store_partition(store, id))) == POOL_STARTING)
+        if (pool_state(partition_pool(store_partition(store, id))) != POOL_DOWN &&
+            !outlook_known(store_outlook(store), id))
             return true;
     return false;
+}
+
+static void run_while(struct event_base *base, bool (*condition)(const struct store *store),
+                      const struct store *store)
+{
+    const struct timeval turn = {0, 10 * 1000};
+    int64_t deadline = clock_ms() + FIRST_LOOK_MS;
+    while (condition(store) && clock_ms() < deadline) {
+        event_base_loopexit(base, &turn);
+        event_base_loop(base, EVLOOP_ONCE);
+    }
+}
+
+static bool is_claiming(const struct store *store)
+{
+    return !store_idle(store);
 }
 
 // wait_for_workers returns when every worker knows of every partition whether it is up: what is
@@ -214,7 +232,8 @@ static void wait_for_workers(const struct workers *all)
         for (unsigned id = 1; id <= all->conf->store.partitions; id++) {
             const struct partition_stats *stats =
                 partition_stats(store_partition(all->worker[i]->store, id));
-            while (counter_get(&stats->state) == POOL_STARTING && clock_ms() < deadline)
+            while (counter_get(&stats->state) != POOL_DOWN && !counter_get(&stats->known) &&
+                   clock_ms() < deadline)
                 nanosleep(&pause, NULL);
         }
     }
@@ -234,20 +253,22 @@ static bool report_misconfigured(const struct store *store)
 }
 
 // look_at_partitions connects once to each. One that is away is no reason not to start; one that
-// answers but can never serve is.
+// answers but can never serve is. When all are blank the store is new, and nothing is missing.
 static int look_at_partitions(const struct workers *all)
 {
     struct event_base *base = event_base_new();
     struct store *store = NULL;
-    const struct store_options store_options = {
-        .conf = all->conf, .ring = all->ring, .addresses = all->addresses, .connections = 1};
+    const struct store_options store_options = {.conf = all->conf,
+                                                .ring = all->ring,
+                                                .addresses = all->addresses,
+                                                .shared = all->shared,
+                                                .connections = 1};
     int code = EXIT_OTHER;
     if (base && store_new(base, &store_options, &store) == ERROR_NONE) {
-        int64_t deadline = clock_ms() + FIRST_LOOK_MS;
-        struct timeval turn = {0, 50 * 1000};
-        while (still_starting(store) && clock_ms() < deadline) {
-            event_base_loopexit(base, &turn);
-            event_base_loop(base, EVLOOP_ONCE);
+        run_while(base, still_starting, store);
+        if (outlook_all_blank(store_outlook(store))) {
+            store_claim(store);
+            run_while(base, is_claiming, store);
         }
         code = report_misconfigured(store) ? EXIT_CONFIG : EXIT_OK;
     }
@@ -307,10 +328,12 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
     unsigned threads = thread_count(conf);
     struct workers *all = calloc(1, sizeof *all + sizeof all->worker[0] * threads);
     struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
+    struct outlook_shared *shared = NULL;
     struct ring *ring = NULL;
     struct bytes why = {0};
     int code = EXIT_OTHER;
-    if (!all || !addresses || new_ring(conf, &ring)) {
+    if (!all || !addresses || new_ring(conf, &ring) ||
+        outlook_shared_new(conf->store.partitions, &shared)) {
         log_write(LOG_ERROR, "out of memory");
     } else if (address_resolve(conf, addresses, &why)) {
         log_lines(LOG_ERROR, &why);
@@ -318,6 +341,7 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
         all->conf = conf;
         all->ring = ring;
         all->addresses = addresses;
+        all->shared = shared;
         all->count = threads;
         all->started_us = clock_unix_us();
         pthread_mutex_init(&all->reload_lock, NULL);
@@ -328,6 +352,7 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
     workers_free(&all);
     ring_free(&ring);
     free(addresses);
+    outlook_shared_free(&shared);
     bytes_fini(&why);
     return code;
 }

@@ -200,6 +200,16 @@ void reply_problem_end(struct request *r, unsigned status, const char *detail)
     bytes_fini(&body);
 }
 
+void reply_stale(struct request *r, const uint16_t *partitions, unsigned count)
+{
+    struct bytes ids = {0};
+    for (unsigned i = 0; i < count; i++)
+        bytes_format(&ids, i ? ", %u" : "%u", partitions[i]);
+    if (ids.len && !bytes_failed(&ids))
+        reply_header(r, "Sherd-Stale", bytes_slice(&ids));
+    bytes_fini(&ids);
+}
+
 void reply_outcome(struct request *r, const struct outcome *outcome)
 {
     unsigned status = document_status(outcome->error);

@@ -40,6 +40,9 @@ void reply_abort(struct request *request);
 void reply_problem(struct request *request, unsigned status, const char *detail);
 void reply_problem_end(struct request *request, unsigned status, const char *detail);
 
+// reply_stale names the partitions, if any, that could know something newer than the answer.
+void reply_stale(struct request *request, const uint16_t *partitions, unsigned count);
+
 // reply_outcome answers an operation of the store that did not succeed (outcome->error).
 void reply_outcome(struct request *request, const struct outcome *outcome);
 

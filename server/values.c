@@ -53,9 +53,25 @@ static void keep(struct slice value, char *to, size_t size, size_t *len)
 
 // ---------------------------------------------------------------- GET and HEAD
 
+static bool read_quorum(struct request *r)
+{
+    struct slice query = r->query, name, value;
+    r->operation.quorum = false;
+    while (target_query_next(&query, &name, &value)) {
+        if (!slice_equal(name, SLICE("read")) || !slice_equal(value, SLICE("quorum"))) {
+            reply_problem(r, 400,
+                          "a GET takes ?read=quorum and no other query; a ? in a key is "
+                          "%3F");
+            return false;
+        }
+        r->operation.quorum = true;
+    }
+    return true;
+}
+
 static void get_begin(struct request *r, const struct head *head)
 {
-    if (refuse_query(r) || !parse_conditions(r, head))
+    if (!read_quorum(r) || !parse_conditions(r, head))
         return;
     keep(head->value[HEADER_RANGE], r->range_text, sizeof r->range_text, &r->range_len);
     keep(head->value[HEADER_IF_RANGE], r->if_range, sizeof r->if_range, &r->if_range_len);
@@ -74,9 +90,11 @@ static struct slice stored_type(struct slice type)
     return type.len ? type : default_type;
 }
 
+// partition_header tells who answered, and who could not be asked and may know something newer.
 static void partition_header(struct request *r, const struct outcome *outcome)
 {
     reply_header_format(r, "Sherd-Partition", "%u", outcome->partition);
+    reply_stale(r, outcome->stale, outcome->stale_count);
 }
 
 static void etag_header(struct request *r, uint64_t version)
@@ -312,11 +330,13 @@ static void put_done(struct operation *operation, const struct outcome *outcome)
         return;
     }
     bool created = operation->kind == OPERATION_PUT && outcome->created;
-    reply_begin(r, created ? 201 : 204);
-    if (operation->kind == OPERATION_PUT)
-        etag_header(r, outcome->version);
+    bool few = outcome_short(outcome);
+    reply_begin(r, few ? 202 : created ? 201 : 204);
+    etag_header(r, outcome->stamp.version);
     partition_header(r, outcome);
-    if (created)
+    if (outcome->acks_wanted > 1)
+        reply_header_format(r, "Sherd-Acks", "%u/%u", outcome->acks, outcome->acks_wanted);
+    if (few || created)
         reply_body(r, (struct slice){NULL, 0});
     else
         reply_empty(r);

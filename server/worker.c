@@ -237,6 +237,7 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     const struct store_options options = {.conf = all->conf,
                                           .ring = all->ring,
                                           .addresses = all->addresses,
+                                          .shared = all->shared,
                                           .connections = all->conf->store.connections,
                                           .speaks = number == 0};
     enum error error = store_new(w->base, &options, &w->store);

@@ -55,6 +55,7 @@ struct workers {
     pthread_mutex_t reload_lock; // workers keep what they need of it in worker->limits
     const struct ring *ring;
     const struct address *addresses;
+    struct outlook_shared *shared;
     struct sockaddr_storage listen;
     int listen_len;
     int64_t started_us; // clock_unix_us

@@ -10,6 +10,7 @@
 enum {
     PARTS_MAX = 12,   // halving 500 operations leaves at most ten parts waiting
     RETRIES_MAX = 10, // of one statement after deadlocks
+    PASS_MAX = 1000,  // operations that are looked at in vain while a batch is filled
     HURRY_MS = 2000,  // after a lock that was held for long
     SQL_KEEP = 256 * 1024,
     ROWS_BYTES = 64 * 1024 * 1024, // that the values of one answer may take
@@ -27,10 +28,12 @@ struct batch {
     struct pool *pool;
     bool writes;
     bool replacing; // the lone operation's INSERT found a row: its second statement is under way
+    bool vanished;  // that found none any more, or one that it may not replace: INSERT once more
     unsigned retries;
     struct part part; // under way
     struct part waiting[PARTS_MAX];
     size_t waiting_count;
+    bool refusing; // the partition answered that it cannot write
     struct bytes sql;
     size_t count;
     struct outcome *outcome;       // [limit]
@@ -97,16 +100,27 @@ static bool is_alone(const struct operation *operation)
     return operation->alone || operation->precondition || operation->value.len > QUERY_LARGE;
 }
 
+// fits tells whether both can share a statement: one shape, one session.
+static bool fits(const struct operation *first, const struct operation *operation)
+{
+    return (first->kind == OPERATION_LOOK) == (operation->kind == OPERATION_LOOK) &&
+           session_equal(&first->session, &operation->session);
+}
+
 size_t batch_fill(struct batch *b, struct list *queue)
 {
-    size_t size = 0;
+    size_t size = 0, passed = 0;
     assert(b->count == 0);
-    for (struct list *link = queue->next, *next; link != queue && b->count < b->options.limit;
-         link = next) {
+    for (struct list *link = queue->next, *next;
+         link != queue && b->count < b->options.limit && passed < PASS_MAX; link = next) {
         struct operation *operation = CONTAINER_OF(link, struct operation, link);
         size_t more = operation->key.len + operation->value.len;
         bool alone = is_alone(operation);
         next = link->next;
+        if (b->count && !fits(b->operation[0], operation)) {
+            passed++;
+            continue;
+        }
         if (b->count && (alone || size + more > BATCH_BYTES))
             break;
         list_remove(link);
@@ -134,7 +148,8 @@ static void end(struct operation *operation, const struct outcome *outcome)
 
 static void end_part(struct batch *b, enum error error)
 {
-    struct outcome outcome = {.error = error, .partition = b->options.id, .retry_after = 1};
+    struct outcome outcome = {
+        .error = error, .partition = b->options.id, .retry_after = 1, .refusing = b->refusing};
     for (size_t i = b->part.begin; i < b->part.end; i++)
         end(b->operation[i], &outcome);
 }
@@ -173,18 +188,20 @@ static void expect(struct batch *b)
 
 static enum error take_row(struct batch *b, const struct row *row)
 {
-    struct pair pair;
+    struct pair pair = {0};
     struct stamp stamp;
-    if (b->writes ? row_stamp(row, &stamp) : row_pair(row, &pair))
+    struct slice key;
+    if (b->writes ? row_stamp(row, &key, &stamp) : row_pair(row, &pair))
         return ERROR_MALFORMED;
-    struct slice key = b->writes ? stamp.key : pair.key;
+    if (!b->writes)
+        key = pair.key;
     for (size_t i = find(b, key); i < b->part.end && slice_equal(b->operation[i]->key, key); i++) {
         struct outcome *outcome = &b->outcome[i];
         outcome->error = ERROR_NONE;
         if (b->writes) {
-            outcome->version = stamp.version;
+            outcome->stamp = stamp;
             outcome->created = stamp.created == stamp.version;
-        } else {
+        } else if (!outcome->found || outcome->pair.version < pair.version) {
             outcome->found = true;
             outcome->pair = pair;
         }
@@ -194,7 +211,22 @@ static enum error take_row(struct batch *b, const struct row *row)
 
 static bool needs_value(const struct operation *operation, const struct outcome *outcome)
 {
-    return operation->kind == OPERATION_GET && outcome->found && !outcome->pair.whole;
+    return operation->kind != OPERATION_HEAD && outcome->found && !outcome->pair.whole;
+}
+
+static void wait_with(struct batch *b, struct part part)
+{
+    assert(b->waiting_count < PARTS_MAX);
+    b->waiting[b->waiting_count++] = part;
+}
+
+// may_have_vanished: the INSERT found a row and the second statement none to replace. Perhaps sync
+// purged a tombstone between them: then the INSERT succeeds now.
+static bool may_have_vanished(const struct batch *b)
+{
+    const struct operation *first = b->operation[b->part.begin];
+    return b->writes && b->replacing && !b->vanished && !first->precondition->must_exist &&
+           b->outcome[b->part.begin].error == ERROR_PRECONDITION;
 }
 
 static void answered(struct batch *b, struct connection *connection)
@@ -207,8 +239,14 @@ static void answered(struct batch *b, struct connection *connection)
             return;
         }
     }
+    if (may_have_vanished(b)) {
+        b->vanished = true;
+        b->replacing = false;
+        wait_with(b, b->part);
+        return;
+    }
     for (size_t i = b->part.begin; i < b->part.end; i++) {
-        if (needs_value(b->operation[i], &b->outcome[i])) {
+        if (!b->writes && needs_value(b->operation[i], &b->outcome[i])) {
             b->operation[i]->alone = true; // a large value comes in a statement of its own
             again(b, b->operation[i]);
         } else {
@@ -257,28 +295,23 @@ static enum verdict verdict_of(unsigned code)
     case 1159:
     case 1160:
     case 1161:
-    case 1206: // the lock table is full
-    case 1226: // a limit of the account
-    case 1290: // --read-only
-    case 1317: // query interrupted
-    case 1792: // read-only transaction
-    case 1449: // the triggers' definer does not exist
-    case 1637: // too many transactions
-    case 1836: // read-only mode
-    case 1877: // the tablespace is damaged
-    case 1927: // connection killed
-    case 1932: // the table is not in the engine
-    case 1969: // max_statement_time
+    case 1206:  // the lock table is full
+    case 1226:  // a limit of the account
+    case 1290:  // --read-only
+    case 1317:  // query interrupted
+    case 1792:  // read-only transaction
+    case 1449:  // the triggers' definer does not exist
+    case 1637:  // too many transactions
+    case 1836:  // read-only mode
+    case 1877:  // the tablespace is damaged
+    case 1927:  // connection killed
+    case 1932:  // the table is not in the engine
+    case 1969:  // max_statement_time
+    case 30004: // its clock has run away: database_definition.sql
         return VERDICT_AWAY;
     default: // 1205, a lock that is held for long, among them
         return VERDICT_SPLIT;
     }
-}
-
-static void wait_with(struct batch *b, struct part part)
-{
-    assert(b->waiting_count < PARTS_MAX);
-    b->waiting[b->waiting_count++] = part;
 }
 
 static bool in_time(const struct batch *b)
@@ -321,6 +354,10 @@ static void refused(struct batch *b, unsigned code)
             split(b, code);
         return;
     case VERDICT_EXISTS:
+        if (one && b->vanished) {
+            end_part(b, ERROR_PRECONDITION);
+            return;
+        }
         if (one && b->operation[b->part.begin]->precondition && !b->replacing) {
             b->replacing = true;
             wait_with(b, b->part);
@@ -334,7 +371,9 @@ static void refused(struct batch *b, unsigned code)
         }
         break;
     case VERDICT_AWAY:
+        b->refusing = b->writes;
         end_part(b, ERROR_UNAVAILABLE);
+        b->refusing = false;
         return;
     case VERDICT_UNKNOWN:
         end_part(b, b->writes ? ERROR_OUTCOME : ERROR_UNAVAILABLE);
@@ -367,6 +406,8 @@ static void on_answer(struct connection *connection, const struct answer *answer
     struct batch *b = context;
     if (answer->error == ERROR_OUTCOME)
         connection_lost(b, answer->timed_out);
+    else if (answer->error == ERROR_UNAVAILABLE)
+        end_part(b, ERROR_UNAVAILABLE);
     else if (answer->error)
         refused(b, answer->code);
     else
@@ -381,7 +422,7 @@ static void on_answer(struct connection *connection, const struct answer *answer
 static bool takes_large_values(const struct batch *b, struct operation *const *first, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (first[i]->kind == OPERATION_GET)
+        if (first[i]->kind != OPERATION_HEAD)
             return count == 1 || count * b->options.max_value <= ROWS_BYTES;
     return false;
 }
@@ -394,8 +435,12 @@ static void build(struct batch *b)
     bytes_shrink(&b->sql, SQL_KEEP);
     if (b->writes && clock_ms() < *b->options.hurry_until)
         query_without_waiting(&b->sql);
-    if (!b->writes)
+    if (first[0]->kind == OPERATION_LOOK)
+        query_look(&b->sql, first, count, takes_large_values(b, first, count));
+    else if (!b->writes)
         query_select(&b->sql, first, count, takes_large_values(b, first, count));
+    else if (first[0]->session.apply)
+        query_apply(&b->sql, first, count);
     else if (!precondition)
         query_upsert(&b->sql, first, count);
     else if (precondition->must_exist || b->replacing)
@@ -412,7 +457,8 @@ static void run_next(struct batch *b)
         b->part = b->waiting[--b->waiting_count];
         build(b);
         if (!bytes_failed(&b->sql) && pool_idle(b->pool) && in_time(b)) {
-            pool_query(b->pool, bytes_slice(&b->sql), on_answer, b);
+            pool_query(b->pool, b->writes ? &b->operation[b->part.begin]->session : NULL,
+                       bytes_slice(&b->sql), on_answer, b);
             return;
         }
         end_part(b, ERROR_UNAVAILABLE);
@@ -426,7 +472,7 @@ void batch_run(struct batch *b, struct pool *pool)
     assert(b->count && b->waiting_count == 0);
     b->pool = pool;
     b->retries = 0;
-    b->replacing = false;
+    b->replacing = b->vanished = false;
     wait_with(b, (struct part){0, b->count});
     run_next(b);
 }

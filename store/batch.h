@@ -43,8 +43,9 @@ enum error batch_new(const struct batch_options *options, const struct batch_eve
 void batch_free(struct batch **batch);
 
 // batch_fill takes from the front of `queue` (of operations, all reads or all writes) what can
-// travel together and returns how many that are. Keys in a batch of writes are distinct: of several
-// writes to one key the first comes along, the others keep their place.
+// travel together and returns how many that are: what is of another kind or needs another session
+// than the first is passed over. Keys in a batch of writes are distinct: of several writes to one
+// key the first comes along, the others keep their place.
 size_t batch_fill(struct batch *batch, struct list *queue);
 
 // batch_run sends a filled batch; pool_idle(pool) > 0. on_done follows.

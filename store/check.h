@@ -15,6 +15,7 @@ struct check {
     uint64_t read_only;
     uint64_t binary;        // the session's character set is binary
     uint64_t statement_log; // binlog_format=STATEMENT, which cannot log what READ COMMITTED writes
+    uint64_t now_us;        // its clock, microseconds since 1970 UTC
 };
 
 // check_problem appends what makes the partition unusable and what would be right; nothing when it

@@ -293,12 +293,21 @@ static void finish_step(struct connection *c)
     }
 }
 
+static bool nothing_to_read(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 static void on_io(evutil_socket_t fd, short what, void *context)
 {
     struct connection *c = context;
     (void)fd;
     if (event_pending(&c->later, EV_TIMEOUT, NULL)) // the call is over, its end not yet told
         return;
+    if (c->state == CONNECTION_IDLE && nothing_to_read(fd))
+        return; // what made it ready was read in the same turn, by finish_step from on_later
     if (c->state == CONNECTION_IDLE) { // nobody asked: the server ended it, or is out of step
         fail_open(c, ERROR_UNAVAILABLE, "the server ended the connection");
         return;
@@ -469,6 +478,11 @@ bool connection_row(struct connection *c, struct row *row)
     row->length = mysql_fetch_lengths(c->result);
     row->fields = mysql_num_fields(c->result);
     return true;
+}
+
+bool connection_refused(const struct connection *c)
+{
+    return c->refused != 0;
 }
 
 enum connection_state connection_state(const struct connection *c)

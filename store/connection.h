@@ -80,6 +80,10 @@ void connection_close(struct connection *connection);
 // connection_row returns the next row of the answer, or false after the last.
 bool connection_row(struct connection *connection, struct row *row);
 
+// connection_refused is true if the last attempt to open was refused at once: nobody is there, who
+// could wake up later.
+bool connection_refused(const struct connection *connection);
+
 enum connection_state connection_state(const struct connection *connection);
 
 // connection_check returns what the partition said of itself when the connection was opened.

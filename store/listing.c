@@ -11,6 +11,7 @@
 
 enum {
     PAGE_MAX = 1000, // rows
+    RESTARTS_MAX = 3,
 };
 
 // An entry lies in a source's page as this head, the key's bytes, the type's bytes.
@@ -18,6 +19,7 @@ struct entry {
     uint64_t version;
     uint16_t key_len;
     uint16_t type_len;
+    bool dead;
 };
 
 // What one partition still has to give.
@@ -51,6 +53,12 @@ struct listing {
     enum error error;
     unsigned failed_partition;
     struct source *taken; // its first entry was given out by the last listing_next
+    struct bytes last;    // what was given out last; before that, options.after
+    unsigned restarts;
+    bool wide;   // there are homes that are not usual
+    bool *usual; // [sources], by id of the home - 1
+    uint16_t *missing;
+    unsigned missing_count;
     char folder[KEY_MAX];
     unsigned sources;
     struct source source[];
@@ -69,6 +77,9 @@ static void destroy(struct listing *l)
     }
     bytes_fini(&l->prefix);
     bytes_fini(&l->delimiter);
+    bytes_fini(&l->last);
+    free(l->usual);
+    free(l->missing);
     free(l);
 }
 
@@ -89,9 +100,11 @@ static void set_from(struct source *s, struct slice from, bool inclusive)
 
 static void keep_entry(struct source *s, const struct pair *pair)
 {
-    if (ring_home(store_ring(s->listing->store), slot_of(pair->key)) != s->id)
+    unsigned home = ring_home(store_ring(s->listing->store), slot_of(pair->key));
+    if (s->listing->usual[home - 1] && home != s->id)
         return;
-    struct entry entry = {pair->version, (uint16_t)pair->key.len, (uint16_t)pair->type.len};
+    struct entry entry = {pair->version, (uint16_t)pair->key.len, (uint16_t)pair->type.len,
+                          pair->dead};
     bytes_append(&s->page, &entry, sizeof entry);
     bytes_append_slice(&s->page, pair->key);
     bytes_append_slice(&s->page, pair->type);
@@ -134,7 +147,7 @@ static void on_answer(struct connection *connection, const struct answer *answer
             fail(l, s->id, error);
         s->asked_again = false;
     }
-    if (l->waiting && (l->under_way == 0 || l->error)) {
+    if (l->waiting && l->under_way == 0) {
         l->waiting = false;
         l->on_ready(l, l->context);
     }
@@ -146,7 +159,8 @@ static void ask(struct source *s)
     const struct query_page page = {.from = bytes_slice(&s->from),
                                     .inclusive = s->inclusive,
                                     .end = {l->end, l->end_len},
-                                    .limit = l->page_rows};
+                                    .limit = l->page_rows,
+                                    .dead = l->wide};
     bytes_clear(&s->page);
     bytes_clear(&s->sql);
     s->at = 0;
@@ -163,12 +177,13 @@ static void ask(struct source *s)
 
 // ---------------------------------------------------------------- merging
 
-static bool first_entry(const struct source *s, struct listing_item *item)
+static bool first_entry(const struct source *s, struct listing_item *item, bool *dead)
 {
     struct entry entry;
     if (s->at == s->page.len)
         return false;
     memcpy(&entry, s->page.data + s->at, sizeof entry);
+    *dead = entry.dead;
     const char *key = s->page.data + s->at + sizeof entry;
     *item = (struct listing_item){.key = {key, entry.key_len},
                                   .type = {key + entry.key_len, entry.type_len},
@@ -179,7 +194,7 @@ static bool first_entry(const struct source *s, struct listing_item *item)
 static void drop_entry(struct source *s)
 {
     struct listing_item item;
-    bool there = first_entry(s, &item);
+    bool dead, there = first_entry(s, &item, &dead);
     assert(there);
     s->at += sizeof(struct entry) + item.key.len + item.type.len;
 }
@@ -201,7 +216,8 @@ static void skip_folder(struct source *s, struct slice folder)
 {
     struct listing_item item;
     char end[KEY_MAX];
-    while (first_entry(s, &item)) {
+    bool dead;
+    while (first_entry(s, &item, &dead)) {
         if (!slice_starts(item.key, folder))
             return;
         drop_entry(s);
@@ -215,15 +231,25 @@ static void skip_folder(struct source *s, struct slice folder)
         set_from(s, (struct slice){end, len}, true);
 }
 
-// drop_taken removes what the last listing_next gave out.
-static void drop_taken(struct listing *l, struct source *taken)
+// drop_key removes a key from all sources that have it.
+static void drop_key(struct listing *l, struct slice key)
 {
     struct listing_item item;
-    bool there = first_entry(taken, &item);
+    bool dead;
+    for (unsigned i = 0; i < l->sources; i++)
+        if (first_entry(&l->source[i], &item, &dead) && slice_equal(item.key, key))
+            drop_entry(&l->source[i]); // the bytes stay where they are
+}
+
+// drop_taken removes what the last listing_next gave out.
+static void drop_taken(struct listing *l, const struct source *taken)
+{
+    struct listing_item item;
+    bool dead, there = first_entry(taken, &item, &dead);
     assert(there);
     struct slice folder = folder_of(l, item.key);
     if (folder.len == 0) {
-        drop_entry(taken);
+        drop_key(l, item.key);
         return;
     }
     memcpy(l->folder, folder.data, folder.len);
@@ -244,52 +270,33 @@ static bool fill(struct listing *l)
     return l->under_way > 0;
 }
 
-enum listing_result listing_next(struct listing *l, struct listing_item *item)
+// plan decides whom to ask, by how things stand now. Where all owners of a slot may be down there
+// is nothing to be said about its keys.
+static void plan(struct listing *l)
 {
-    struct listing_item candidate;
-    if (l->taken)
-        drop_taken(l, l->taken);
-    l->taken = NULL;
-    bool wait = !l->error && fill(l);
-    if (l->error)
-        return LISTING_FAILED;
-    if (wait) {
-        l->waiting = true;
-        return LISTING_WAIT;
-    }
+    const struct outlook *outlook = store_outlook(l->store);
+    l->wide = false;
+    l->missing_count = 0;
     for (unsigned i = 0; i < l->sources; i++) {
         struct source *s = &l->source[i];
-        if (first_entry(s, &candidate) &&
-            (!l->taken || slice_compare(candidate.key, item->key) < 0)) {
-            *item = candidate;
-            l->taken = s;
-        }
+        bool up = outlook_is_up(outlook, s->id);
+        l->usual[i] = outlook_usual(outlook, s->id);
+        l->wide = l->wide || !l->usual[i];
+        s->last_page = s->last_page || !up;
+        if (!up)
+            l->missing[l->missing_count++] = (uint16_t)s->id;
     }
-    if (!l->taken)
-        return LISTING_END;
-    struct slice folder = folder_of(l, item->key);
-    if (folder.len)
-        *item = (struct listing_item){.key = folder, .folder = true};
-    return LISTING_ITEM;
-}
-
-// ---------------------------------------------------------------- life
-
-// page_rows_for guesses how many rows of each partition `expected` items need: an even share, and
-// some more because shares vary.
-static unsigned page_rows_for(uint64_t expected, unsigned partitions)
-{
-    uint64_t share = expected / partitions;
-    uint64_t rows = share + share / 8 + 32;
-    return expected == 0 || rows > PAGE_MAX ? PAGE_MAX : (unsigned)rows;
+    if (l->missing_count >= ring_replicas(store_ring(l->store)))
+        fail(l, l->missing[0], ERROR_UNAVAILABLE);
 }
 
 // begin sets where every source begins: behind `after`, and not before the prefix. An `after` that
 // is a folder stands for all that is in it.
-static void begin(struct listing *l, struct slice after)
+static void begin(struct listing *l)
 {
     char end[KEY_MAX];
     struct slice prefix = bytes_slice(&l->prefix);
+    struct slice after = bytes_slice(&l->last);
     struct slice from = after;
     bool inclusive = false;
     bool done = false;
@@ -303,10 +310,89 @@ static void begin(struct listing *l, struct slice after)
         from = prefix;
         inclusive = true;
     }
+    l->error = ERROR_NONE;
     for (unsigned i = 0; i < l->sources; i++) {
-        l->source[i].last_page = done;
-        set_from(&l->source[i], from, inclusive);
+        struct source *s = &l->source[i];
+        bytes_clear(&s->page);
+        s->at = 0;
+        s->last_page = done;
+        set_from(s, from, inclusive);
     }
+    plan(l);
+}
+
+// find_next finds the least key of all sources, and of its rows the newest.
+static struct source *find_next(struct listing *l, struct listing_item *item, bool *dead)
+{
+    struct source *found = NULL;
+    struct listing_item candidate;
+    bool candidate_dead;
+    for (unsigned i = 0; i < l->sources; i++) {
+        struct source *s = &l->source[i];
+        if (!first_entry(s, &candidate, &candidate_dead))
+            continue;
+        int order = found ? slice_compare(candidate.key, item->key) : -1;
+        if (order < 0 || (order == 0 && candidate.version > item->version)) {
+            *item = candidate;
+            *dead = candidate_dead;
+            found = s;
+        }
+    }
+    return found;
+}
+
+static void give(struct listing *l, struct listing_item *item)
+{
+    struct slice folder = folder_of(l, item->key);
+    if (folder.len)
+        *item = (struct listing_item){.key = folder, .folder = true};
+    bytes_clear(&l->last);
+    bytes_append_slice(&l->last, item->key);
+}
+
+// step does what a listing_next can do without waiting; false if it came upon a dead key.
+static bool step(struct listing *l, struct listing_item *item, enum listing_result *result)
+{
+    bool dead = false, wait = !l->error && fill(l);
+    l->waiting = wait || l->under_way > 0;
+    *result = l->waiting ? LISTING_WAIT : l->error ? LISTING_FAILED : LISTING_END;
+    if (l->waiting || l->error)
+        return true;
+    struct source *next = find_next(l, item, &dead);
+    if (next && dead) {
+        drop_key(l, item->key);
+        return false;
+    }
+    l->taken = next;
+    if (next) {
+        *result = LISTING_ITEM;
+        give(l, item);
+    }
+    return true;
+}
+
+enum listing_result listing_next(struct listing *l, struct listing_item *item)
+{
+    enum listing_result result;
+    if (l->taken)
+        drop_taken(l, l->taken);
+    l->taken = NULL;
+    if (l->error == ERROR_UNAVAILABLE && l->under_way == 0 && l->restarts++ < RESTARTS_MAX)
+        begin(l);
+    while (!step(l, item, &result))
+        ; // one dead key less
+    return result;
+}
+
+// ---------------------------------------------------------------- life
+
+// page_rows_for guesses how many rows of each partition `expected` items need: an even share, and
+// some more because shares vary.
+static unsigned page_rows_for(uint64_t expected, unsigned partitions)
+{
+    uint64_t share = expected / partitions;
+    uint64_t rows = share + share / 8 + 32;
+    return expected == 0 || rows > PAGE_MAX ? PAGE_MAX : (unsigned)rows;
 }
 
 enum error listing_new(struct store *store, const struct listing_options *options,
@@ -325,6 +411,9 @@ enum error listing_new(struct store *store, const struct listing_options *option
     l->page_rows = page_rows_for(options->expected, partitions);
     bytes_append_slice(&l->prefix, options->prefix);
     bytes_append_slice(&l->delimiter, options->delimiter);
+    bytes_append_slice(&l->last, options->after);
+    l->usual = calloc(partitions, sizeof *l->usual);
+    l->missing = calloc(partitions, sizeof *l->missing);
     l->end_len = key_prefix_end(options->prefix, l->end);
     for (unsigned i = 0; i < partitions; i++) {
         struct source *s = &l->source[i];
@@ -335,11 +424,12 @@ enum error listing_new(struct store *store, const struct listing_options *option
         s->request.context = s;
         list_init(&s->request.link);
     }
-    if (bytes_failed(&l->prefix) || bytes_failed(&l->delimiter)) {
+    if (bytes_failed(&l->prefix) || bytes_failed(&l->delimiter) || bytes_failed(&l->last) ||
+        !l->usual || !l->missing) {
         listing_free(listing);
         return ERROR_MEMORY;
     }
-    begin(l, options->after);
+    begin(l);
     return ERROR_NONE;
 }
 
@@ -364,6 +454,12 @@ void listing_free(struct listing **listing)
 bool listing_waiting(const struct listing *l)
 {
     return l->waiting;
+}
+
+const uint16_t *listing_missing(const struct listing *l, unsigned *count)
+{
+    *count = l->missing_count;
+    return l->missing;
 }
 
 unsigned listing_failed_partition(const struct listing *l)

@@ -4,7 +4,9 @@
 // share what lies between the prefix and its first delimiter come as one folder, and a folder is
 // skipped, not read.
 //
-// Only what a GET would answer is listed: living pairs on the home partition of their key.
+// Only what a GET would answer is listed: living pairs on the home partition of their key. While
+// the outlook on a home is not usual, its keys come from all partitions that are up, and of each
+// the newest version counts. A listing that loses a partition on its way goes on without it.
 #ifndef STORE_LISTING_H
 #define STORE_LISTING_H
 
@@ -45,6 +47,10 @@ enum listing_result listing_next(struct listing *listing, struct listing_item *i
 
 // listing_waiting is true between LISTING_WAIT and on_ready; listing_next must not be called then.
 bool listing_waiting(const struct listing *listing);
+
+// listing_missing returns the ids of the partitions that were down when the listing began: what
+// only they have is not listed.
+const uint16_t *listing_missing(const struct listing *listing, unsigned *count);
 
 // listing_failed_partition returns the id of the partition to blame, after LISTING_FAILED.
 unsigned listing_failed_partition(const struct listing *listing);

@@ -10,12 +10,18 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "store/pair.h"
+#include "store/session.h"
+
+struct relay;
+struct store;
 
 enum operation_kind {
     OPERATION_GET,
     OPERATION_HEAD, // all of the pair but its value
+    OPERATION_LOOK, // the row as it is, also of a tombstone or an expired pair; the store's own
     OPERATION_PUT,
     OPERATION_DELETE,
+    OPERATION_APPLY, // brings another partition's row, unless a newer is there; the store's own
 };
 
 enum {
@@ -40,10 +46,16 @@ struct outcome {
     enum error error;   // ERROR_NONE, _UNAVAILABLE, _OUTCOME, _PRECONDITION, _REJECTED, _TOO_LARGE
     unsigned partition; // id of the partition that answered or should have
     unsigned retry_after; // seconds, with ERROR_UNAVAILABLE
+    bool refusing;        // with ERROR_UNAVAILABLE: the partition answers but cannot write
     bool found;           // reads: the key is there; pair is filled in
     bool created;         // writes: the key was absent before
-    uint64_t version;     // writes: the version that the partition gave
+    struct stamp stamp;   // writes: what the partition gave
     struct pair pair;     // reads; borrowed, valid only during the callback
+    unsigned acks;        // writes: on how many partitions the write is
+    unsigned acks_wanted; // write_acks
+    // Reads: the partitions that could know something newer and did not answer; borrowed as pair.
+    const uint16_t *stale;
+    unsigned stale_count;
 };
 
 struct operation {
@@ -54,6 +66,7 @@ struct operation {
     struct slice type;                       // at most TYPE_MAX bytes
     uint64_t ttl_ms;                         // PUT: 0 = never expires
     const struct precondition *precondition; // writes; NULL = none
+    bool quorum;                             // reads: ask a majority of the owners
     // Called exactly once, never inside the call that submits.
     void (*on_done)(struct operation *operation, const struct outcome *outcome);
 
@@ -62,7 +75,20 @@ struct operation {
     int64_t deadline; // clock_ms; nothing is sent for the operation after it
     bool resent;      // it was sent once on a connection that was lost
     bool alone;       // travels in a statement of its own
+    struct session session;
+    struct stamp stamp; // OPERATION_APPLY: the row's version, created, expires
+    struct store *store;
+    struct relay *relay;
+    void (*caller_done)(struct operation *operation, const struct outcome *outcome);
+    int64_t give_up; // clock_ms; it is not sent anywhere else after it
+    unsigned plans;  // that were made for it
 };
+
+// outcome_short: the write is on fewer partitions than write_acks asks for.
+static inline bool outcome_short(const struct outcome *outcome)
+{
+    return !outcome->error && outcome->acks < outcome->acks_wanted;
+}
 
 static inline bool operation_writes(const struct operation *operation)
 {

@@ -27,8 +27,8 @@ struct lane {
 
 struct partition {
     struct partition_options options;
-    void (*on_work)(struct partition *partition, void *context);
-    void *context;
+    struct partition_events events;
+    bool up;
     struct pool *pool;
     struct list queue[DIRECTIONS]; // of operations
     size_t queued;
@@ -45,7 +45,7 @@ struct partition {
 
 static void want_work(struct partition *p)
 {
-    p->on_work(p, p->context);
+    p->events.on_work(p, p->events.context);
 }
 
 static void end_unavailable(struct partition *p, struct operation *operation)
@@ -91,7 +91,28 @@ static void on_pool_change(struct pool *pool, void *context)
     counter_set(&p->stats.state, pool_state(pool));
     counter_set(&p->stats.open, pool_open(pool));
     counter_set(&p->stats.durable, pool_check(pool)->flush_at_commit == 1);
+    bool up = pool_state(pool) == POOL_UP;
+    if (up != p->up)
+        p->events.on_up(p, up, p->events.context);
+    if (!up)
+        counter_set(&p->stats.known, 0);
+    p->up = up;
     want_work(p);
+}
+
+static void on_pool_watch(struct pool *pool, struct connection *connection, int64_t sent_us,
+                          void *context)
+{
+    struct partition *p = context;
+    (void)pool;
+    p->events.on_watch(p, connection, sent_us, p->events.context);
+    counter_set(&p->stats.known, 1);
+}
+
+static void on_pool_clock(struct pool_clock *clock, bool floor, void *context)
+{
+    struct partition *p = context;
+    p->events.clock(p, clock, floor, p->events.context);
 }
 
 // ---------------------------------------------------------------- work
@@ -194,7 +215,7 @@ static bool run_request(struct partition *p)
     if (!first)
         return false;
     struct partition_request *request = CONTAINER_OF(first, struct partition_request, link);
-    pool_query(p->pool, request->sql, request->on_answer, request->context);
+    pool_query(p->pool, NULL, request->sql, request->on_answer, request->context);
     return true;
 }
 
@@ -240,11 +261,19 @@ void partition_submit(struct partition *p, struct operation *operation)
     operation->resent = false;
     operation->alone = false;
     counter_add(&p->stats.operations, 1);
+    counter_add(&p->stats.diverts, operation->session.divert != 0);
+    counter_add(&p->stats.applied, operation->session.apply);
     if (p->queued >= p->options.queue)
         queue = &p->refused;
     else
         p->queued++;
     list_append(queue, &operation->link);
+    want_work(p);
+}
+
+void partition_refuse(struct partition *p, struct operation *operation)
+{
+    list_append(&p->refused, &operation->link);
     want_work(p);
 }
 
@@ -263,8 +292,7 @@ bool partition_cancel(struct partition_request *request)
 }
 
 enum error partition_new(struct event_base *base, const struct partition_options *options,
-                         void (*on_work)(struct partition *partition, void *context), void *context,
-                         struct partition **partition)
+                         const struct partition_events *events, struct partition **partition)
 {
     unsigned connections = options->pool.connections;
     struct partition *p = calloc(1, sizeof *p + sizeof p->lane[0] * connections);
@@ -277,8 +305,7 @@ enum error partition_new(struct event_base *base, const struct partition_options
                                                 .max_value = options->max_value,
                                                 .hurry_until = &p->hurry_until};
     p->options = *options;
-    p->on_work = on_work;
-    p->context = context;
+    p->events = *events;
     for (int i = 0; i < DIRECTIONS; i++)
         list_init(&p->queue[i]);
     list_init(&p->refused);
@@ -294,7 +321,7 @@ enum error partition_new(struct event_base *base, const struct partition_options
             goto fail;
         list_append(&p->free, &lane->link);
     }
-    const struct pool_events pool_events = {on_pool_change, p};
+    const struct pool_events pool_events = {on_pool_change, on_pool_watch, on_pool_clock, p};
     error = pool_new(base, &options->pool, &pool_events, &p->pool);
     if (error)
         goto fail;
@@ -321,6 +348,16 @@ bool partition_idle(const struct partition *p)
 {
     return p->queued == 0 && list_empty(&p->refused) && list_empty(&p->requests) &&
            pool_busy(p->pool) == 0;
+}
+
+unsigned partition_id(const struct partition *p)
+{
+    return p->options.pool.partition->id;
+}
+
+void partition_check_clock(struct partition *p, int64_t partition_us)
+{
+    pool_check_clock(p->pool, partition_us);
 }
 
 const struct pool *partition_pool(const struct partition *p)

@@ -12,12 +12,15 @@
 // What a thread has done with a partition; read by any thread.
 struct partition_stats {
     counter operations;     // that were submitted
+    counter diverts;        // writes among them that were taken for another home
+    counter applied;        // rows among them that were brought from other partitions
     struct histogram reads; // operations in each statement
     struct histogram writes;
     counter queued;  // operations waiting now
     counter open;    // connections open now
     counter state;   // enum pool_state now
     counter durable; // innodb_flush_log_at_trx_commit is 1
+    counter known;   // it has told how it is since it came up
 };
 
 struct partition;
@@ -29,10 +32,21 @@ struct partition_options {
     unsigned queue;   // operations waiting, at most
 };
 
-// partition_new makes a partition and starts to connect. `on_work` asks for a call of
-// partition_work soon, from the loop; it may come many times.
+struct partition_events {
+    // on_work asks for a call of partition_work soon, from the loop; it may come many times.
+    void (*on_work)(struct partition *partition, void *context);
+    // on_up: the partition can be asked now, or cannot any more.
+    void (*on_up)(struct partition *partition, bool up, void *context);
+    // on_watch and clock: see struct pool_events.
+    void (*on_watch)(struct partition *partition, struct connection *connection, int64_t sent_us,
+                     void *context);
+    void (*clock)(struct partition *partition, struct pool_clock *clock, bool floor, void *context);
+    void *context;
+};
+
+// partition_new makes a partition and starts to connect.
 enum error partition_new(struct event_base *base, const struct partition_options *options,
-                         void (*on_work)(struct partition *partition, void *context), void *context,
+                         const struct partition_events *events,
                          struct partition **partition) MUST_USE;
 
 // partition_free closes the connections. Operations that were not answered are not answered any
@@ -42,6 +56,9 @@ void partition_free(struct partition **partition);
 // partition_submit queues an operation; its on_done follows from the loop within twice the
 // statement timeout.
 void partition_submit(struct partition *partition, struct operation *operation);
+
+// partition_refuse ends an operation with ERROR_UNAVAILABLE, from the loop.
+void partition_refuse(struct partition *partition, struct operation *operation);
 
 // partition_work sends what can be sent and ends what cannot. From the loop only.
 void partition_work(struct partition *partition);
@@ -64,6 +81,11 @@ bool partition_cancel(struct partition_request *request);
 
 // partition_idle is true while nothing is queued and no statement is unanswered.
 bool partition_idle(const struct partition *partition);
+
+unsigned partition_id(const struct partition *partition);
+
+// partition_check_clock is pool_check_clock.
+void partition_check_clock(struct partition *partition, int64_t partition_us);
 
 const struct pool *partition_pool(const struct partition *partition);
 const struct partition_stats *partition_stats(const struct partition *partition);

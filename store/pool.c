@@ -10,12 +10,16 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "store/query.h"
+#include "store/version.h"
 
 enum {
     BACKOFF_FIRST_MS = 50,
     BACKOFF_LAST_MS = 500,
     CONNECT_TIMEOUT_MS = 500,
-    STEADY_MS = 1000, // a connection that lasted so long is opened again without a pause
+    STEADY_MS = 1000,   // a connection that lasted so long is opened again without a pause
+    PRELUDE_MAX = 2048, // bytes
+
 };
 
 // A place for one connection.
@@ -23,7 +27,13 @@ struct place {
     struct pool *pool;
     struct connection *connection;
     struct list idle; // in pool->idle while the connection is IDLE
+    bool is_open;     // it was opened and has not been found lost
     int64_t opened;   // clock_ms
+    bool entered;     // the session was set to `session` at `entered_at`
+    struct session session;
+    int64_t entered_at;   // clock_ms
+    struct slice sql;     // waits for the session to be set
+    struct bytes prelude; // query_enter or query_watch
     pool_on_answer *on_answer;
     void *context;
 };
@@ -36,10 +46,13 @@ struct pool {
     unsigned backoff_ms;
     struct list idle;
     unsigned idle_count;
+    struct event watch; // the next query_watch is due
+    int64_t watch_sent; // clock_unix_us
     struct check check;
     bool misconfigured;
+    bool silent;
     char why[256];
-    struct place place[];
+    struct place place[]; // options.connections, and the watch's
 };
 
 static const char *partition_name(const struct pool *pool, char name[static 24])
@@ -72,9 +85,15 @@ static void open_place(struct place *place)
     connection_open(place->connection, CONNECT_TIMEOUT_MS);
 }
 
+// The last place is the watch's: it is never idle.
+static struct place *watch_place(struct pool *pool)
+{
+    return &pool->place[pool->options.connections];
+}
+
 static void open_closed_places(struct pool *pool)
 {
-    for (unsigned i = 0; i < pool->options.connections; i++)
+    for (unsigned i = 0; i <= pool->options.connections; i++)
         if (connection_state(pool->place[i].connection) == CONNECTION_CLOSED)
             open_place(&pool->place[i]);
 }
@@ -94,10 +113,12 @@ static void retry_after_pause(struct pool *pool)
 
 static void close_all(struct pool *pool)
 {
-    for (unsigned i = 0; i < pool->options.connections; i++) {
+    evtimer_del(&pool->watch);
+    for (unsigned i = 0; i <= pool->options.connections; i++) {
         struct place *place = &pool->place[i];
         enum connection_state state = connection_state(place->connection);
         set_idle(place, false);
+        place->is_open = false;
         if (state == CONNECTION_IDLE)
             connection_close(place->connection);
         else if (state != CONNECTION_CLOSED)
@@ -148,14 +169,70 @@ static void go_up(struct pool *pool)
     open_closed_places(pool);
 }
 
+// clock_is_off tells whether the partition's clock has run away, and says so in `why`.
+static bool clock_is_off(struct pool *pool, int64_t partition_us, char *why, size_t size)
+{
+    struct pool_clock clock;
+    pool->events.clock(&clock, false, pool->events.context);
+    int64_t ahead = partition_us - clock.now_us;
+    if (ahead >= -CLOCK_BOUND_US && ahead <= CLOCK_BOUND_US)
+        return false;
+    snprintf(why, size, "its clock is %lld s %s the others", llabs(ahead) / 1000000,
+             ahead > 0 ? "ahead of" : "behind");
+    return true;
+}
+
+void pool_check_clock(struct pool *pool, int64_t partition_us)
+{
+    char why[80];
+    if (pool->state == POOL_UP && clock_is_off(pool, partition_us, why, sizeof why))
+        go_down(pool, ERROR_UNAVAILABLE, why);
+}
+
+static void send_watch(struct pool *pool)
+{
+    struct place *place = watch_place(pool);
+    if (connection_state(place->connection) != CONNECTION_IDLE)
+        return; // on_open sends it
+    bytes_clear(&place->prelude);
+    query_watch(&place->prelude);
+    pool->watch_sent = clock_unix_us();
+    connection_query(place->connection, bytes_slice(&place->prelude));
+}
+
+static void on_watch_due(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    send_watch(context);
+}
+
+static void watch_later(struct pool *pool)
+{
+    static const struct timeval pause = {0, POOL_WATCH_MS * 1000};
+    evtimer_add(&pool->watch, &pause);
+}
+
 static void on_open(struct connection *connection, void *context)
 {
     struct place *place = context;
     struct pool *pool = place->pool;
+    char why[80];
     pool->check = *connection_check(connection);
+    if (pool->state != POOL_UP &&
+        clock_is_off(pool, (int64_t)pool->check.now_us, why, sizeof why)) {
+        connection_close(connection);
+        go_down(pool, ERROR_UNAVAILABLE, why);
+        return;
+    }
     pool->backoff_ms = BACKOFF_FIRST_MS;
+    place->is_open = true;
     place->opened = clock_ms();
-    set_idle(place, true);
+    place->entered = false;
+    if (place == watch_place(pool))
+        send_watch(pool);
+    else
+        set_idle(place, true);
     if (pool->state != POOL_UP)
         go_up(pool);
     tell_change(pool);
@@ -166,9 +243,11 @@ static void on_closed(struct connection *connection, enum error error, const cha
 {
     struct place *place = context;
     struct pool *pool = place->pool;
-    bool was_open = !list_empty(&place->idle);
+    bool was_open = place->is_open;
     bool steady = was_open && clock_ms() - place->opened >= STEADY_MS;
     set_idle(place, false);
+    place->is_open = false;
+    pool->silent = !connection_refused(connection);
     if (pool->state == POOL_DOWN || (!was_open && pool_open(pool) == 0))
         go_down(pool, error, why);
     else if (steady)
@@ -177,20 +256,62 @@ static void on_closed(struct connection *connection, enum error error, const cha
         retry_after_pause(pool); // the server ends what it accepts, or has run out of connections
 }
 
+static void on_lost(struct place *place, const struct answer *answer)
+{
+    struct pool *pool = place->pool;
+    place->is_open = false;
+    pool->silent = answer->timed_out;
+    if (pool->state != POOL_UP)
+        return;
+    if (answer->timed_out)
+        go_down(pool, ERROR_UNAVAILABLE, "no answer to a statement in time");
+    else
+        connection_open(place->connection, CONNECT_TIMEOUT_MS);
+}
+
+static void on_watch_answer(struct place *place, const struct answer *answer)
+{
+    struct pool *pool = place->pool;
+    if (answer->error == ERROR_OUTCOME) {
+        on_lost(place, answer);
+        return;
+    }
+    watch_later(pool);
+    if (!answer->error)
+        pool->events.on_watch(pool, place->connection, pool->watch_sent, pool->events.context);
+}
+
+// on_entered continues with the statement for which the session was set.
+static bool on_entered(struct place *place, const struct answer *answer)
+{
+    struct slice sql = place->sql;
+    place->sql = (struct slice){NULL, 0};
+    if (!sql.data || answer->error)
+        return false;
+    place->entered = true;
+    place->entered_at = clock_ms();
+    connection_query(place->connection, sql);
+    return true;
+}
+
 static void on_answer(struct connection *connection, const struct answer *answer, void *context)
 {
+    static const struct answer unsent = {.error = ERROR_UNAVAILABLE, .text = ""};
     struct place *place = context;
     struct pool *pool = place->pool;
-    bool lost = answer->error == ERROR_OUTCOME;
-    if (lost && pool->state == POOL_UP) {
-        if (answer->timed_out)
-            go_down(pool, ERROR_UNAVAILABLE, "no answer to a statement in time");
-        else
-            connection_open(connection, CONNECT_TIMEOUT_MS);
-    } else if (!lost) {
-        set_idle(place, true);
+    bool entering = place->sql.data != NULL;
+    if (place == watch_place(pool)) {
+        on_watch_answer(place, answer);
+        tell_change(pool);
+        return;
     }
-    place->on_answer(connection, answer, place->context);
+    if (on_entered(place, answer))
+        return;
+    if (answer->error == ERROR_OUTCOME)
+        on_lost(place, answer);
+    else
+        set_idle(place, true);
+    place->on_answer(connection, entering ? &unsent : answer, place->context);
     tell_change(pool);
 }
 
@@ -210,7 +331,7 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
 enum error pool_new(struct event_base *base, const struct pool_options *options,
                     const struct pool_events *events, struct pool **pool)
 {
-    struct pool *p = calloc(1, sizeof *p + sizeof p->place[0] * options->connections);
+    struct pool *p = calloc(1, sizeof *p + sizeof p->place[0] * (options->connections + 1));
     *pool = p;
     if (!p)
         return ERROR_MEMORY;
@@ -220,14 +341,19 @@ enum error pool_new(struct event_base *base, const struct pool_options *options,
     p->backoff_ms = BACKOFF_FIRST_MS;
     list_init(&p->idle);
     evtimer_assign(&p->retry, base, on_retry, p);
-    for (unsigned i = 0; i < options->connections; i++) {
+    evtimer_assign(&p->watch, base, on_watch_due, p);
+    for (unsigned i = 0; i <= options->connections; i++) {
         struct place *place = &p->place[i];
+        bool watches = i == options->connections;
         place->pool = p;
         list_init(&place->idle);
         const struct connection_events connection_events = {on_open, on_answer, on_closed, place};
         enum error error =
-            connection_new(base, options->partition, options->address, options->timeout_ms,
+            connection_new(base, options->partition, options->address,
+                           watches ? POOL_WATCH_TIMEOUT_MS : options->timeout_ms,
                            options->max_packet_needed, &connection_events, &place->connection);
+        if (!error && !bytes_room(&place->prelude, PRELUDE_MAX)) // so that building one cannot fail
+            error = ERROR_MEMORY;
         if (error) {
             pool_free(pool);
             return error;
@@ -244,8 +370,11 @@ void pool_free(struct pool **pool)
         return;
     *pool = NULL;
     evtimer_del(&p->retry);
-    for (unsigned i = 0; i < p->options.connections; i++)
+    evtimer_del(&p->watch);
+    for (unsigned i = 0; i <= p->options.connections; i++) {
         connection_free(&p->place[i].connection);
+        bytes_fini(&p->place[i].prelude);
+    }
     free(p);
 }
 
@@ -275,15 +404,60 @@ unsigned pool_open(const struct pool *pool)
     return open;
 }
 
-void pool_query(struct pool *pool, struct slice sql, pool_on_answer *callback, void *context)
+// is_entered tells whether the place's session serves for `session` as it is. A floor is out of
+// date as soon as it is set, a ceiling after a while.
+static bool is_entered(const struct place *place, const struct session *session)
 {
-    struct list *first = list_first(&pool->idle);
-    assert(first && pool->state == POOL_UP);
-    struct place *place = CONTAINER_OF(first, struct place, idle);
+    return !session ||
+           (place->entered && !session->raised && session_equal(&place->session, session) &&
+            clock_ms() - place->entered_at < SESSION_RENEW_MS);
+}
+
+// choose_place returns an idle place, one whose session fits if there is one.
+static struct place *choose_place(struct pool *pool, const struct session *session)
+{
+    for (struct list *link = pool->idle.next; link != &pool->idle; link = link->next) {
+        struct place *place = CONTAINER_OF(link, struct place, idle);
+        if (is_entered(place, session))
+            return place;
+    }
+    return CONTAINER_OF(list_first(&pool->idle), struct place, idle);
+}
+
+// build_prelude sets the ceiling so that a statement is refused by a clock that has run away, and
+// by a partition that wakes up after its client has given up and written elsewhere.
+static void build_prelude(struct place *place, const struct session *session)
+{
+    struct pool *pool = place->pool;
+    struct pool_clock clock;
+    pool->events.clock(&clock, session->raised, pool->events.context);
+    bytes_clear(&place->prelude);
+    query_enter(&place->prelude, session, clock.floor_us,
+                clock.partition_us + SESSION_CEILING_MS * INT64_C(1000));
+}
+
+void pool_query(struct pool *pool, const struct session *session, struct slice sql,
+                pool_on_answer *callback, void *context)
+{
+    assert(!list_empty(&pool->idle) && pool->state == POOL_UP);
+    struct place *place = choose_place(pool, session);
     set_idle(place, false);
     place->on_answer = callback;
     place->context = context;
-    connection_query(place->connection, sql);
+    if (is_entered(place, session)) {
+        connection_query(place->connection, sql);
+        return;
+    }
+    build_prelude(place, session);
+    place->entered = false;
+    place->session = *session;
+    place->sql = sql;
+    connection_query(place->connection, bytes_slice(&place->prelude));
+}
+
+bool pool_silent(const struct pool *pool)
+{
+    return pool->silent;
 }
 
 const struct check *pool_check(const struct pool *pool)

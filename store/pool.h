@@ -4,13 +4,23 @@
 //   STARTING -> UP <-> DOWN
 //
 // While the pool is UP a lost connection is opened again at once. It goes DOWN when a statement
-// gets no answer in time, or when no connection is left and none can be opened; then all its
-// connections are closed and a single one is tried again and again, after a pause that doubles from
-// 50 to 500 ms.
+// gets no answer in time, when no connection is left and none can be opened, or when its clock has
+// run away; then all its connections are closed and a single one is tried again and again, after a
+// pause that doubles from 50 to 500 ms.
+//
+// A connection of its own asks the partition several times a second how it is: the answer keeps the
+// outlook fresh, and a partition that gives none for POOL_WATCH_TIMEOUT_MS is DOWN, however long
+// statements may take.
 #ifndef STORE_POOL_H
 #define STORE_POOL_H
 
 #include "store/connection.h"
+#include "store/session.h"
+
+enum {
+    POOL_WATCH_MS = 250,
+    POOL_WATCH_TIMEOUT_MS = 650, // together: known to be away within a second
+};
 
 enum pool_state {
     POOL_STARTING, // the first attempt to connect is under way
@@ -20,9 +30,22 @@ enum pool_state {
 
 struct pool;
 
+// What the clocks show, in microseconds since 1970 UTC.
+struct pool_clock {
+    int64_t now_us;       // in all likelihood
+    int64_t partition_us; // the partition's clock, at most
+    int64_t floor_us;     // above all versions that were or may yet be given; if asked for
+};
+
 struct pool_events {
     // on_change: the state changed or a connection became idle.
     void (*on_change)(struct pool *pool, void *context);
+    // on_watch: the partition answered query_watch; the rows are read from `connection` during the
+    // call. `sent_us` is clock_unix_us when the question left.
+    void (*on_watch)(struct pool *pool, struct connection *connection, int64_t sent_us,
+                     void *context);
+    // clock sets what the clocks are known to show; `floor`: a floor is wanted.
+    void (*clock)(struct pool_clock *clock, bool floor, void *context);
     void *context;
 };
 
@@ -57,9 +80,19 @@ unsigned pool_open(const struct pool *pool);
 // pool_busy returns how many statements are unanswered.
 unsigned pool_busy(const struct pool *pool);
 
-// pool_query sends a statement on an idle connection (pool_idle > 0). `sql` is borrowed until
-// `on_answer`, which follows.
-void pool_query(struct pool *pool, struct slice sql, pool_on_answer *on_answer, void *context);
+// pool_query sends a statement on an idle connection (pool_idle > 0), one that writes in a session
+// that is set to `session` (NULL for one that only reads). `sql` is borrowed until `on_answer`,
+// which follows; answer->error is ERROR_UNAVAILABLE if the connection was lost before it was sent.
+void pool_query(struct pool *pool, const struct session *session, struct slice sql,
+                pool_on_answer *on_answer, void *context);
+
+// pool_check_clock takes the partition for DOWN if its clock, which shows `partition_us`, has run
+// away.
+void pool_check_clock(struct pool *pool, int64_t partition_us);
+
+// pool_silent is true if the pool went DOWN because the partition does not answer: it may wake up
+// and carry out what it was sent.
+bool pool_silent(const struct pool *pool);
 
 // pool_check returns what the partition said of itself last; all zero before it ever answered.
 const struct check *pool_check(const struct pool *pool);

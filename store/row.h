@@ -16,22 +16,48 @@ struct row {
     unsigned fields;
 };
 
-// row_pair reads a row of query_select.
+// row_pair reads a row of query_select or query_look.
 enum error row_pair(const struct row *row, struct pair *pair) MUST_USE;
 
 // row_entry reads a row of query_page: key, type and version.
 enum error row_entry(const struct row *row, struct pair *pair) MUST_USE;
 
-// What a write gave: a row of query_upsert, query_insert, query_replace.
-struct stamp {
-    struct slice key;
-    uint64_t version;
-    uint64_t created;
+// row_stamp reads what a write gave: a row of query_upsert, query_insert, query_replace,
+// query_apply.
+enum error row_stamp(const struct row *row, struct slice *key, struct stamp *stamp) MUST_USE;
+
+// What a partition tells of itself and of the others: one row of query_watch.
+struct watch {
+    enum {
+        WATCH_ITSELF, // one row
+        WATCH_CURSOR, // a row a partition that sync has read into it
+        WATCH_DIVERT, // a row a home for which it holds writes
+    } kind;
+    unsigned id;      // its own (0 = none given yet), the cursor's source, the divert's target
+    bool seeded;      // itself
+    bool has_pairs;   // itself
+    uint32_t ring;    // itself
+    uint64_t pass;    // itself, cursor
+    uint64_t floor;   // itself
+    uint64_t version; // divert: of the last write
+    uint64_t now_us;  // itself: its clock, microseconds since 1970 UTC
 };
 
-enum error row_stamp(const struct row *row, struct stamp *stamp) MUST_USE;
+enum error row_watch(const struct row *row, struct watch *watch) MUST_USE;
 
 // row_check reads the row of query_check.
 enum error row_check(const struct row *row, struct check *check) MUST_USE;
+
+// ---------------------------------------------------------------- sync
+
+// row_numbers reads fields first..first + count - 1, NULL as 0; row_bytes returns a field;
+// row_key reads a field that holds a key.
+enum error row_numbers(const struct row *row, unsigned first, unsigned count,
+                       uint64_t *numbers) MUST_USE;
+struct slice row_bytes(const struct row *row, unsigned i);
+enum error row_key(const struct row *row, unsigned i, struct slice *key) MUST_USE;
+
+// row_copy reads a row of query_rows. pair->whole is false for a value that was too large for it.
+enum error row_copy(const struct row *row, struct pair *pair) MUST_USE;
 
 #endif

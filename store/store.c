@@ -5,12 +5,27 @@
 #include <event2/event_struct.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "store/key.h"
+#include "store/query.h"
+#include "store/relay.h"
 #include "store/slot.h"
+
+// A partition of a new store is told that it is complete.
+struct claim {
+    struct partition_request request;
+    struct bytes sql;
+};
 
 struct store {
     const struct ring *ring;
-    struct event work; // once a turn of the loop, after everything that came in during it
+    struct outlook *outlook;
+    unsigned write_acks;
+    unsigned timeout_ms;
+    struct list relays;  // under way
+    struct event work;   // once a turn of the loop, after everything that came in during it
+    struct claim *claim; // [partitions] while claims are under way
+    unsigned claims;
     unsigned partitions;
     struct partition *partition[];
 };
@@ -33,6 +48,43 @@ static void on_work(evutil_socket_t fd, short what, void *context)
         partition_work(store->partition[i]);
 }
 
+static void on_partition_up(struct partition *partition, bool up, void *context)
+{
+    struct store *store = context;
+    unsigned id = partition_id(partition);
+    outlook_up(store->outlook, id, up);
+    if (!up && pool_silent(partition_pool(partition)))
+        outlook_silent(store->outlook, id);
+}
+
+static void on_partition_watch(struct partition *partition, struct connection *connection,
+                               int64_t sent_us, void *context)
+{
+    struct store *store = context;
+    struct row row;
+    struct watch watch;
+    int64_t partition_us = sent_us, heard_us = clock_unix_us();
+    outlook_hear_begin(store->outlook, partition_id(partition));
+    while (connection_row(connection, &row)) {
+        if (row_watch(&row, &watch) || outlook_hear(store->outlook, &watch))
+            return; // not our kind of row: the partition stays unknown
+        if (watch.kind == WATCH_ITSELF)
+            partition_us = (int64_t)watch.now_us;
+    }
+    outlook_hear_end(store->outlook, sent_us, heard_us);
+    partition_check_clock(partition, partition_us);
+}
+
+static void on_partition_clock(struct partition *partition, struct pool_clock *clock, bool floor,
+                               void *context)
+{
+    struct store *store = context;
+    int64_t now = clock_unix_us();
+    clock->now_us = now + outlook_reference_us(store->outlook);
+    clock->partition_us = now + outlook_offset_us(store->outlook, partition_id(partition));
+    clock->floor_us = floor ? outlook_floor_us(store->outlook) : 0;
+}
+
 // The largest statement: a value of which every byte needs a backslash, its key, and the rest.
 static uint64_t max_packet_needed(const struct conf *conf)
 {
@@ -40,6 +92,98 @@ static uint64_t max_packet_needed(const struct conf *conf)
     uint64_t largest = one > BATCH_BYTES ? one : BATCH_BYTES;
     return 2 * largest + 256 * 1024;
 }
+
+// ---------------------------------------------------------------- operations
+
+static void dispatch(struct store *store, struct operation *operation);
+
+static void end(struct operation *operation, const struct outcome *outcome)
+{
+    operation->on_done = operation->caller_done;
+    operation->on_done(operation, outcome);
+}
+
+// on_home_done: what was not carried out because its home went away, or cannot write, goes another
+// way.
+static void on_home_done(struct operation *operation, const struct outcome *outcome)
+{
+    struct store *store = operation->store;
+    if (outcome->error == ERROR_UNAVAILABLE && outcome->refusing)
+        outlook_refusing(store->outlook, outcome->partition);
+    bool away =
+        outcome->error == ERROR_UNAVAILABLE && !outlook_usual(store->outlook, outcome->partition);
+
+    if (away && clock_ms() < operation->give_up)
+        dispatch(store, operation);
+    else
+        end(operation, outcome);
+}
+
+static void dispatch(struct store *store, struct operation *operation)
+{
+    unsigned home = ring_home(store->ring, slot_of(operation->key));
+    bool writes = operation_writes(operation);
+    bool alone =
+        writes ? store->write_acks == 1 : !operation->quorum && outlook_heard_all(store->outlook);
+    if (alone && outlook_usual(store->outlook, home)) {
+        operation->session = (struct session){0};
+        store_send(store, home, operation, on_home_done);
+    } else {
+        relay_start(store, operation, end);
+    }
+}
+
+void store_submit(struct store *store, struct operation *operation)
+{
+    assert(key_valid(operation->key));
+    operation->store = store;
+    operation->caller_done = operation->on_done;
+    operation->plans = 0;
+    operation->give_up = clock_ms() + store->timeout_ms;
+    dispatch(store, operation);
+}
+
+void store_send(struct store *store, unsigned partition, struct operation *operation,
+                void (*on_done)(struct operation *operation, const struct outcome *outcome))
+{
+    operation->on_done = on_done;
+    partition_submit(store_partition(store, partition), operation);
+}
+
+struct list *store_relays(struct store *store)
+{
+    return &store->relays;
+}
+
+// ---------------------------------------------------------------- a new store
+
+static void on_claimed(struct connection *connection, const struct answer *answer, void *context)
+{
+    struct store *store = context;
+    (void)connection;
+    (void)answer; // who cannot be told stays untrusted until sync has filled it
+    store->claims--;
+}
+
+void store_claim(struct store *store)
+{
+    if (store->claim)
+        return;
+    store->claim = calloc(store->partitions, sizeof *store->claim);
+    for (unsigned id = 1; store->claim && id <= store->partitions; id++) {
+        struct claim *claim = &store->claim[id - 1];
+        query_claim(&claim->sql, id, ring_fingerprint(store->ring, id));
+        if (bytes_failed(&claim->sql))
+            continue;
+        claim->request.sql = bytes_slice(&claim->sql);
+        claim->request.on_answer = on_claimed;
+        claim->request.context = store;
+        store->claims++;
+        partition_query(store_partition(store, id), &claim->request);
+    }
+}
+
+// ---------------------------------------------------------------- life
 
 enum error store_new(struct event_base *base, const struct store_options *options,
                      struct store **store)
@@ -50,9 +194,19 @@ enum error store_new(struct event_base *base, const struct store_options *option
     *store = s;
     if (!s)
         return ERROR_MEMORY;
+    list_init(&s->relays);
     s->ring = options->ring;
+    s->write_acks = conf->store.write_acks;
+    s->timeout_ms = conf->store.timeout;
     s->partitions = partitions;
     evtimer_assign(&s->work, base, on_work, s);
+    enum error error = outlook_new(options->ring, partitions, options->shared, &s->outlook);
+    if (error) {
+        store_free(store);
+        return error;
+    }
+    const struct partition_events events = {on_partition_work, on_partition_up, on_partition_watch,
+                                            on_partition_clock, s};
     for (unsigned i = 0; i < partitions; i++) {
         const char *address = options->addresses[i].text;
         const struct partition_options partition_options = {
@@ -65,8 +219,7 @@ enum error store_new(struct event_base *base, const struct store_options *option
             .batch = conf->store.batch,
             .max_value = conf->server.max_value,
             .queue = conf->store.queue};
-        enum error error =
-            partition_new(base, &partition_options, on_partition_work, s, &s->partition[i]);
+        error = partition_new(base, &partition_options, &events, &s->partition[i]);
         if (error) {
             store_free(store);
             return error;
@@ -83,19 +236,19 @@ void store_free(struct store **store)
     *store = NULL;
     for (unsigned i = 0; i < s->partitions; i++)
         partition_free(&s->partition[i]);
+    relay_free_all(&s->relays);
+    for (unsigned i = 0; s->claim && i < s->partitions; i++)
+        bytes_fini(&s->claim[i].sql);
+    free(s->claim);
+    outlook_free(&s->outlook);
     event_del(&s->work);
     free(s);
 }
 
-void store_submit(struct store *store, struct operation *operation)
-{
-    assert(key_valid(operation->key));
-    unsigned home = ring_home(store->ring, slot_of(operation->key));
-    partition_submit(store_partition(store, home), operation);
-}
-
 bool store_idle(const struct store *store)
 {
+    if (!list_empty(&store->relays) || store->claims)
+        return false;
     for (unsigned i = 0; i < store->partitions; i++)
         if (!partition_idle(store->partition[i]))
             return false;
@@ -116,4 +269,14 @@ struct partition *store_partition(const struct store *store, unsigned id)
 const struct ring *store_ring(const struct store *store)
 {
     return store->ring;
+}
+
+struct outlook *store_outlook(const struct store *store)
+{
+    return store->outlook;
+}
+
+unsigned store_write_acks(const struct store *store)
+{
+    return store->write_acks;
 }

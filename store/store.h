@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The store as one thread sees it: finds the partition of a key and hands the operation over.
+// The store as one thread sees it: decides which partitions an operation needs and hands it over.
+// Nearly all need only the home of their key; the others take store/relay.c's way.
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
 #include "store/address.h"
 #include "store/operation.h"
+#include "store/outlook.h"
 #include "store/partition.h"
 #include "store/ring.h"
 
@@ -14,6 +16,7 @@ struct store_options {
     const struct conf *conf;         // borrowed
     const struct ring *ring;         // borrowed
     const struct address *addresses; // [partitions], borrowed
+    struct outlook_shared *shared;   // borrowed; one for all threads of the process
     unsigned connections;            // to each partition
     bool speaks;                     // logs what happens to the partitions
 };
@@ -25,11 +28,14 @@ enum error store_new(struct event_base *base, const struct store_options *option
 // store_free closes all connections; no operation may be under way.
 void store_free(struct store **store);
 
-// store_submit sends an operation to the home of its key; on_done follows from the loop.
+// store_submit carries out an operation; on_done follows from the loop.
 void store_submit(struct store *store, struct operation *operation);
 
 // store_idle is true while no operation is under way and no statement unanswered.
 bool store_idle(const struct store *store);
+
+// store_claim declares all partitions of a new store complete (outlook_all_blank).
+void store_claim(struct store *store);
 
 unsigned store_partitions(const struct store *store);
 
@@ -37,5 +43,14 @@ unsigned store_partitions(const struct store *store);
 struct partition *store_partition(const struct store *store, unsigned id);
 
 const struct ring *store_ring(const struct store *store);
+struct outlook *store_outlook(const struct store *store);
+unsigned store_write_acks(const struct store *store);
+
+// store_send hands an operation to one partition, for relay.c; `on_done` gets its end.
+void store_send(struct store *store, unsigned partition, struct operation *operation,
+                void (*on_done)(struct operation *operation, const struct outcome *outcome));
+
+// store_relays returns the list of the relays under way.
+struct list *store_relays(struct store *store);
 
 #endif

@@ -10,6 +10,10 @@ enum {
     VERSION_PARTITION_BITS = 10,
 };
 
+// How far the clocks of the partitions may be apart: a version further in the future is not
+// accepted, neither here nor by the triggers of database_definition.sql.
+#define CLOCK_BOUND_US INT64_C(5000000)
+
 static inline int64_t version_unix_us(uint64_t version)
 {
     return (int64_t)(version >> VERSION_PARTITION_BITS);

@@ -1,5 +1,204 @@
 // SPDX-License-Identifier: MIT
-int main(void)
+// sherd-sync: one pass over all partitions that makes them equal, then the end. Started by cron or
+// a timer; it says nothing when all went well.
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mysql.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/release.h"
+#include "conf/conf.h"
+#include "sync/pass.h"
+#include "sync/report.h"
+
+struct arguments {
+    const char *config;
+    const char *metrics;
+    bool dry_run;
+    bool verify_all;
+    bool json;
+    bool quiet;
+};
+
+const char *argp_program_version = "sherd-sync " SHERD_VERSION;
+
+static error_t parse_argument(int key, char *value, struct argp_state *state)
 {
-    return 1;
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'c':
+        arguments->config = value;
+        return 0;
+    case 'n':
+        arguments->dry_run = true;
+        return 0;
+    case 'V':
+        if (strcmp(value, "all") != 0)
+            argp_error(state, "--verify takes nothing but all");
+        arguments->verify_all = true;
+        return 0;
+    case 'j':
+        arguments->json = true;
+        return 0;
+    case 'q':
+        arguments->quiet = true;
+        return 0;
+    case 'm':
+        arguments->metrics = value;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument: %s", value);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"config", 'c', "FILE", 0, "read the configuration from FILE (configuration.cfg)", 0},
+    {"dry-run", 'n', NULL, 0, "write nothing, print what would be done", 0},
+    {"verify", 'V', "all", 0, "compare all slots, not only a part of them", 0},
+    {"json", 'j', NULL, 0, "print a report as JSON", 0},
+    {"quiet", 'q', NULL, 0, "no progress bar", 0},
+    {"metrics", 'm', "FILE", 0, "write metrics to FILE, for node_exporter's textfile collector", 0},
+    {0},
+};
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse_argument,
+    .doc =
+        "Makes the partitions of a Sherd store equal: one pass.\v"
+        "Exit: 0 all equal, 1 failed, 64 usage, 75 another sync runs or a partition is away (the "
+        "rest was done), 78 configuration or partition that can never work.",
+};
+
+static void log_lines(const struct bytes *lines)
+{
+    struct slice rest = bytes_slice(lines), line;
+    while (rest.len && (line = slice_token(&rest, '\n')).data)
+        log_write(LOG_ERROR, "%.*s", (int)line.len, line.data);
+}
+
+static struct conf *read_conf(const char *path)
+{
+    struct conf *conf;
+    struct bytes why = {0};
+    enum error error = conf_read(path, &conf, &why);
+    if (error) {
+        fprintf(stderr, "%.*s", (int)why.len, why.len ? why.data : "");
+        if (why.len == 0)
+            fprintf(stderr, "%s: %s\n", path, error_text(error));
+    }
+    bytes_fini(&why);
+    return conf;
+}
+
+// lock_file keeps a second sync of this machine out for as long as the process lives: the
+// descriptor stays open.
+static bool lock_file(const char *path, int *code)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    bool busy = fd >= 0 && errno == EWOULDBLOCK;
+    log_write(LOG_ERROR, "%s: %s", path, busy ? "another sync is running" : strerror(errno));
+    *code = busy ? (int)PASS_BUSY : (int)EXIT_OTHER;
+    return false;
+}
+
+static enum error new_ring(const struct conf *conf, struct ring **ring)
+{
+    unsigned weight[CONF_PARTITIONS_MAX];
+    for (unsigned i = 0; i < conf->store.partitions; i++)
+        weight[i] = conf->partition[i].weight;
+    return ring_new(weight, conf->store.partitions, conf->store.replicas, ring);
+}
+
+static bool print(const struct bytes *text)
+{
+    bool empty = text->len == 0 && !bytes_failed(text);
+    return empty || (!bytes_failed(text) && fwrite(text->data, 1, text->len, stdout) == text->len &&
+                     fflush(stdout) == 0);
+}
+
+// report tells what the pass did, and makes the exit code worse if it cannot.
+static int report(const struct pass *pass, const struct arguments *arguments, int code)
+{
+    struct bytes out = {0};
+    if (arguments->json)
+        report_json(pass, &out);
+    else if (arguments->dry_run)
+        report_plan(pass, &out);
+    if (!print(&out)) {
+        log_write(LOG_ERROR, "standard output: %s", strerror(errno));
+        code = code ? code : EXIT_OTHER;
+    }
+    bytes_fini(&out);
+    if (arguments->metrics && report_metrics(pass, arguments->metrics)) {
+        log_write(LOG_ERROR, "%s: %s", arguments->metrics, strerror(errno));
+        code = code ? code : EXIT_OTHER;
+    }
+    return code;
+}
+
+static int run(const struct conf *conf, const struct arguments *arguments)
+{
+    static struct pass pass;
+    struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
+    struct ring *ring = NULL;
+    struct bytes why = {0};
+    int code = EXIT_OTHER;
+    const struct pass_options pass_options = {.dry_run = arguments->dry_run,
+                                              .verify_all = arguments->verify_all,
+                                              .progress =
+                                                  !arguments->quiet && isatty(STDERR_FILENO)};
+    if (!addresses || new_ring(conf, &ring)) {
+        log_write(LOG_ERROR, "out of memory");
+    } else if (address_resolve(conf, addresses, &why)) {
+        log_lines(&why);
+        code = PASS_BUSY;
+    } else {
+        code = (int)pass_run(&pass, conf, ring, addresses, &pass_options);
+        code = report(&pass, arguments, code);
+        pass_fini(&pass);
+    }
+    ring_free(&ring);
+    free(addresses);
+    bytes_fini(&why);
+    return code;
+}
+
+static void tell_statements(void)
+{
+    const char *wanted = getenv("SHERD_SYNC_STATEMENTS"), *mode = getenv("SHERD_ENV");
+    if (wanted && mode && strcmp(mode, "test") == 0)
+        fprintf(stderr, "%lu statements\n", channel_statements());
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.config = "configuration.cfg"};
+    int code = EXIT_OK;
+    argp_err_exit_status = EXIT_USAGE;
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0 || mysql_library_init(0, NULL, NULL))
+        return EXIT_OTHER;
+    struct conf *conf = read_conf(arguments.config);
+    if (!conf)
+        return EXIT_CONFIG;
+    if (lock_file(arguments.config, &code))
+        code = run(conf, &arguments);
+    tell_statements();
+    conf_free(&conf);
+    mysql_library_end();
+    return code;
 }

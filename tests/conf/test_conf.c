@@ -257,8 +257,8 @@ static void conf_parse__refuses_an_unknown_option_naming_the_known(void **state)
 {
     (void)state;
     expect_faults(STORE "thread = 1\n" PARTITION "hots = SECRET\n",
-                  "f:3: [store] thread: unknown option; partitions, replicas, connections, batch, "
-                  "queue, timeout\n"
+                  "f:3: [store] thread: unknown option; partitions, replicas, write_acks, "
+                  "connections, batch, queue, timeout\n"
                   "f:7: [partition-1] hots: unknown option; host, port, socket, user, password, "
                   "password_file, database, weight\n");
 }
@@ -274,7 +274,7 @@ static void conf_parse__refuses_an_unknown_section(void **state)
         char text[200], expected[200];
         snprintf(text, sizeof text, SMALLEST "[%s]\nx = 1\n", names[i]);
         snprintf(expected, sizeof expected,
-                 "f:6: [%s]: unknown section; [store], [server], [partition-1] to "
+                 "f:6: [%s]: unknown section; [store], [server], [sync], [partition-1] to "
                  "[partition-1000]\n",
                  names[i]);
         expect_faults(text, expected);
@@ -328,6 +328,13 @@ static void conf_parse__refuses_a_partition_beyond_the_number(void **state)
     expect_faults(SMALLEST "[partition-3]\nhost = db3\nuser = u\n",
                   "f:6: [partition-3]: beyond partitions = 1; raise partitions, or remove the "
                   "section\n");
+}
+
+static void conf_parse__refuses_more_acks_than_replicas(void **state)
+{
+    (void)state;
+    expect_faults(STORE "write_acks = 2\n" PARTITION,
+                  "f:3: [store] write_acks: 2, more than there are replicas; at most 1\n");
 }
 
 static void conf_parse__refuses_more_replicas_than_partitions(void **state)
@@ -767,14 +774,17 @@ static void conf_print__shows_everything_in_the_shortest_form(void **state)
                     "idle_timeout = 120s\nthreads = 0\n" PARTITION "password = SECRET\n");
     char *text = printed(conf);
     assert_string_equal(
-        text, "[store]\npartitions = 1\nreplicas = all\nconnections = 2\nbatch = 500\n"
-              "queue = 10000\ntimeout = 1500ms\n\n"
-              "[server]\nlisten = 127.0.0.1:8080\nthreads = auto\nclients = 20000\n"
-              "max_value = 2M\npipeline = 16\nhead_timeout = 5s\nidle_timeout = 2m\n"
-              "body_rate = 1000\nstop_timeout = 5s\nlog_level = info\naccess_log =\n"
-              "allow_clear = no\n\n"
-              "[partition-1]\nhost = db1\nport = 3306\nuser = sherd\npassword = ********\n"
-              "database = sherd\nweight = 1\n");
+        text,
+        "[store]\npartitions = 1\nreplicas = all\nwrite_acks = 1\nconnections = 2\nbatch = 500\n"
+        "queue = 10000\ntimeout = 1500ms\n\n"
+        "[server]\nlisten = 127.0.0.1:8080\nthreads = auto\nclients = 20000\n"
+        "max_value = 2M\npipeline = 16\nhead_timeout = 5s\nidle_timeout = 2m\n"
+        "body_rate = 1000\nstop_timeout = 5s\nlog_level = info\naccess_log =\n"
+        "allow_clear = no\n\n"
+        "[sync]\nthreads = 4\nrows_per_second = 0\nbytes_per_second = 0\nverify = 256\n"
+        "grace = 1m\nkeep_log = 1h\n\n"
+        "[partition-1]\nhost = db1\nport = 3306\nuser = sherd\npassword = ********\n"
+        "database = sherd\nweight = 1\n");
     free(text);
     conf_free(&conf);
 }
@@ -1157,6 +1167,7 @@ int main(void)
         cmocka_unit_test(conf_parse__refuses_a_missing_section),
         cmocka_unit_test(conf_parse__does_without_a_server_section),
         cmocka_unit_test(conf_parse__refuses_a_partition_beyond_the_number),
+        cmocka_unit_test(conf_parse__refuses_more_acks_than_replicas),
         cmocka_unit_test(conf_parse__refuses_more_replicas_than_partitions),
         cmocka_unit_test(conf_parse__refuses_both_host_and_socket),
         cmocka_unit_test(conf_parse__refuses_a_port_with_a_socket),

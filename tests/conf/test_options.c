@@ -14,13 +14,15 @@
 #include "conf/conf.h"
 #include "conf/options.h"
 
-static const enum option_section sections[] = {OPTION_STORE, OPTION_SERVER, OPTION_PARTITION};
+static const enum option_section sections[] = {OPTION_STORE, OPTION_SERVER, OPTION_SYNC,
+                                               OPTION_PARTITION};
 
 enum { SECTIONS = sizeof sections / sizeof *sections };
 
 union base {
     struct conf_store store;
     struct conf_server server;
+    struct conf_sync sync;
     struct conf_partition partition;
 };
 
@@ -109,14 +111,15 @@ static void options__have_defaults_that_they_accept_and_show(void **state)
     }
 }
 
-static void options__that_reload_are_those_of_the_server(void **state)
+static void options__that_reload_are_those_of_the_server_and_of_sync(void **state)
 {
     (void)state;
     for (size_t s = 0; s < SECTIONS; s++) {
         size_t count;
         const struct option *o = options_of(sections[s], &count);
         for (size_t i = 0; i < count; i++)
-            assert_true(!o[i].reload || sections[s] == OPTION_SERVER); // conf_adopt relies on it
+            assert_true(!o[i].reload || sections[s] == OPTION_SERVER ||
+                        sections[s] == OPTION_SYNC); // conf_adopt relies on it
     }
 }
 
@@ -140,6 +143,7 @@ static void option_set__holds_the_bounds_of_numbers(void **state)
     } cases[] = {
         {OPTION_STORE, "partitions", "0", "1", "1000", "1001"},
         {OPTION_STORE, "replicas", "0", "1", "1000", "1001"},
+        {OPTION_STORE, "write_acks", "0", "1", "1000", "1001"},
         {OPTION_STORE, "connections", "0", "1", "64", "65"},
         {OPTION_STORE, "batch", "0", "1", "500", "501"},
         {OPTION_STORE, "queue", "0", "1", "1000000", "1000001"},
@@ -152,6 +156,12 @@ static void option_set__holds_the_bounds_of_numbers(void **state)
         {OPTION_SERVER, "idle_timeout", "999ms", "1s", "1h", "3600001ms"},
         {OPTION_SERVER, "body_rate", NULL, "0", "1000000000", "1000000001"},
         {OPTION_SERVER, "stop_timeout", "99ms", "100ms", "1m", "60001ms"},
+        {OPTION_SYNC, "threads", "0", "1", "64", "65"},
+        {OPTION_SYNC, "rows_per_second", NULL, "0", "1000000000", "1000000001"},
+        {OPTION_SYNC, "bytes_per_second", NULL, "0", "16384M", "17179869185"},
+        {OPTION_SYNC, "verify", NULL, "0", "16384", "16385"},
+        {OPTION_SYNC, "grace", NULL, "0", "24h", "86400001ms"},
+        {OPTION_SYNC, "keep_log", NULL, "0", "720h", "2592000001ms"},
         {OPTION_PARTITION, "port", "0", "1", "65535", "65536"},
         {OPTION_PARTITION, "weight", "0", "1", "1000", "1001"},
     };
@@ -356,7 +366,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(options__have_a_help_of_one_sentence),
         cmocka_unit_test(options__have_names_of_their_own),
         cmocka_unit_test(options__have_defaults_that_they_accept_and_show),
-        cmocka_unit_test(options__that_reload_are_those_of_the_server),
+        cmocka_unit_test(options__that_reload_are_those_of_the_server_and_of_sync),
         cmocka_unit_test(options__that_are_secret_are_passwords),
         cmocka_unit_test(option_set__holds_the_bounds_of_numbers),
         cmocka_unit_test(option_set__refuses_what_is_not_a_number),

@@ -79,14 +79,19 @@ static void check_pair(const struct made *m)
     struct pair pair;
     if (row_pair(&m->row, &pair))
         return;
-    assert(m->row.fields == 6 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
+    assert(m->row.fields == 6 || m->row.fields == 8);
+    assert(key_valid(pair.key) && pair.type.len <= TYPE_MAX);
     assert(is_field(m, 0, pair.key) && is_field(m, 3, pair.type));
     assert(is_number(m, 4, pair.version) && is_number(m, 5, pair.expires));
-    assert(pair.whole == (m->field[1] != NULL));
-    if (pair.whole)
+    if (m->row.fields == 8)
+        assert(is_number(m, 6, pair.created));
+    else
+        assert(!pair.dead);
+    assert(pair.whole == (m->field[1] != NULL || pair.expires == 1));
+    if (m->field[1])
         assert(is_field(m, 1, pair.value) && pair.size == pair.value.len);
     else
-        assert(pair.value.len == 0);
+        assert(pair.value.len == 0 && (!pair.whole || pair.size == 0));
     if (m->field[2])
         assert(is_number(m, 2, pair.size));
     else
@@ -98,18 +103,57 @@ static void check_entry(const struct made *m)
     struct pair pair;
     if (row_entry(&m->row, &pair))
         return;
-    assert(m->row.fields == 3 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
+    assert(m->row.fields == 4 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
     assert(is_field(m, 0, pair.key) && is_field(m, 1, pair.type));
     assert(is_number(m, 2, pair.version) && !pair.whole);
 }
 
 static void check_stamp(const struct made *m)
 {
+    struct slice key;
     struct stamp stamp;
-    if (row_stamp(&m->row, &stamp))
+    if (row_stamp(&m->row, &key, &stamp))
         return;
-    assert(m->row.fields == 3 && key_valid(stamp.key) && is_field(m, 0, stamp.key));
+    assert(m->row.fields == 4 && key_valid(key) && is_field(m, 0, key));
     assert(is_number(m, 1, stamp.version) && is_number(m, 2, stamp.created));
+    assert(is_number(m, 3, stamp.expires));
+}
+
+static void check_watch(const struct made *m)
+{
+    struct watch watch;
+    if (row_watch(&m->row, &watch))
+        return;
+    assert(m->row.fields == 9 && watch.kind <= WATCH_DIVERT && watch.id <= UINT16_MAX);
+    assert(is_number(m, 0, watch.kind) && is_number(m, 1, watch.id));
+    assert(is_number(m, 5, watch.pass) && is_number(m, 6, watch.floor));
+    assert(is_number(m, 7, watch.version) && is_number(m, 8, watch.now_us));
+}
+
+static void check_copy(const struct made *m)
+{
+    struct pair pair;
+    if (row_copy(&m->row, &pair))
+        return;
+    assert(m->row.fields == 7 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
+    assert(is_field(m, 0, pair.key) && is_field(m, 3, pair.type));
+    assert(is_number(m, 4, pair.version) && is_number(m, 5, pair.created));
+    assert(is_number(m, 6, pair.expires));
+    assert(pair.whole == (m->field[1] != NULL || pair.expires == 1));
+}
+
+static void check_fields(const struct made *m)
+{
+    uint64_t numbers[FIELDS_MAX];
+    struct slice key;
+    if (!row_numbers(&m->row, 1, 3, numbers)) {
+        assert(m->row.fields >= 4);
+        for (unsigned i = 0; i < 3; i++)
+            assert(m->field[1 + i] ? is_number(m, 1 + i, numbers[i]) : numbers[i] == 0);
+    }
+    if (!row_key(&m->row, 2, &key))
+        assert(m->row.fields >= 3 && key_valid(key) && is_field(m, 2, key));
+    assert(row_bytes(&m->row, m->row.fields).data == NULL);
 }
 
 static void check_check(const struct made *m)
@@ -118,11 +162,12 @@ static void check_check(const struct made *m)
     struct bytes why = {0};
     if (row_check(&m->row, &check))
         return;
-    assert(m->row.fields == 8);
+    assert(m->row.fields == 9);
     assert(check.schema_version == 0 || is_number(m, 0, check.schema_version));
     assert(is_number(m, 1, check.triggers) && is_number(m, 2, check.flush_at_commit));
     assert(is_number(m, 3, check.max_packet) && is_number(m, 4, check.read_only));
     assert(is_number(m, 5, check.binary) && is_number(m, 6, check.statement_log));
+    assert(is_number(m, 8, check.now_us));
     check_problem(&check, 1 << 20, &why);
     assert(!bytes_failed(&why));
     bytes_fini(&why);
@@ -135,6 +180,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_pair(&m);
     check_entry(&m);
     check_stamp(&m);
+    check_watch(&m);
+    check_copy(&m);
+    check_fields(&m);
     check_check(&m);
     for (unsigned i = 0; i < m.row.fields; i++)
         free(m.field[i]);

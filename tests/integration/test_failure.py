@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Partitions that die, hang or hold locks: what is answered, what is lost (nothing), who notices (nobody else)."""
+"""Partitions that die, hang or hold locks: what is answered, what is lost (nothing), who notices (nobody else). Each
+key has one owner here: what the others take over is for test_failover.py."""
 import threading
 import time
 import unittest
@@ -57,7 +58,7 @@ class Writer(threading.Thread):
 
 class FailureTest(SherdTest):
     partitions = 2
-    config = {"store": {"timeout": "1s"}}
+    config = {"store": {"timeout": "1s", "replicas": 1}}
 
     def setUp(self):
         wait_until(self.server.all_up, 5, "all partitions up")
@@ -278,7 +279,8 @@ class Frozen(FailureTest):
 class Locked(FailureTest):
     """A transaction of another SQL client holds a row."""
 
-    config = {"store": {"timeout": "2s"}}  # locks are waited for in whole seconds: half of it, at least one
+    # Locks are waited for in whole seconds: half of it, at least one.
+    config = {"store": {"timeout": "2s", "replicas": 1}}
 
     def setUp(self):
         super().setUp()

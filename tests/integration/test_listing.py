@@ -352,7 +352,9 @@ class Many(ListTest):
 
 
 class OneAway(ListTest):
-    """A list needs all partitions."""
+    """With one owner a key, a list needs all partitions."""
+
+    config = {"store": {"replicas": 1}}
 
     def test_a_list_is_503_while_a_partition_is_away(self):
         self.put_all([b"a", b"b", b"c", b"d", b"e"])

@@ -320,6 +320,58 @@ static void batch_fill__lets_repeated_reads_travel_together(void **state)
     fixture_free(f);
 }
 
+static struct sent *add_in(struct fixture *f, const char *key, const struct session *session)
+{
+    struct sent *sent = add(f, OPERATION_PUT, key);
+    sent->operation.session = *session;
+    return sent;
+}
+
+static void batch_fill__mixes_no_sessions(void **state)
+{
+    (void)state;
+    static const struct session plain = {0},
+                                others[] = {{.divert = 2}, {.apply = true}, {.raised = true}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct fixture *f = fixture_new(10);
+        add_in(f, "a", &plain);
+        add_in(f, "b", &others[i]);
+        add_in(f, "c", &plain);
+        add_in(f, "d", &others[i]);
+        assert_int_equal(batch_fill(f->batch, &f->queue), 2); // what fits overtakes
+        EXPECT_BATCH(f, 0, 2);
+        EXPECT_QUEUE(f, 1, 3); // and who was passed over keeps its place
+        fixture_free(f);
+    }
+}
+
+static void batch_fill__mixes_no_looks_with_reads(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new(10);
+    add_all(f, OPERATION_LOOK, "a");
+    add_all(f, OPERATION_GET, "b");
+    add_all(f, OPERATION_HEAD, "c");
+    add_all(f, OPERATION_LOOK, "d");
+    assert_int_equal(batch_fill(f->batch, &f->queue), 2);
+    EXPECT_BATCH(f, 0, 3);
+    EXPECT_QUEUE(f, 1, 2);
+    fixture_free(f);
+}
+
+static void batch_fill__looks_only_so_far_for_what_fits(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new(2);
+    add_all(f, OPERATION_LOOK, "a");
+    for (size_t i = 0; i < OPERATIONS - 2; i++)
+        add_all(f, OPERATION_GET, "b");
+    add_all(f, OPERATION_LOOK, "c");
+    assert_int_equal(batch_fill(f->batch, &f->queue), 2);
+    EXPECT_BATCH(f, 0, OPERATIONS - 1);
+    fixture_free(f);
+}
+
 // ---------------------------------------------------------------- answers
 
 static void run(struct fixture *f)
@@ -370,16 +422,73 @@ static void batch_run__gives_each_write_its_stamp(void **state)
     struct fixture *f = fixture_new(10);
     add_all(f, OPERATION_PUT, "ba");
     run(f);
-    FAKE_ROW("a", "2048", "1024");
-    FAKE_ROW("b", "3072", "3072");
+    FAKE_ROW("a", "2048", "1024", "0");
+    FAKE_ROW("b", "3072", "3072", "0");
     fake_answer(&done);
     expect_error(&f->sent[0], ERROR_NONE);
-    assert_int_equal(f->sent[0].outcome.version, 3072);
+    assert_int_equal(f->sent[0].outcome.stamp.version, 3072);
     assert_true(f->sent[0].outcome.created);
     expect_error(&f->sent[1], ERROR_NONE);
-    assert_int_equal(f->sent[1].outcome.version, 2048);
+    assert_int_equal(f->sent[1].outcome.stamp.version, 2048);
     assert_false(f->sent[1].outcome.created);
     fixture_free(f);
+}
+
+static void batch_run__sends_writes_in_their_session_and_reads_in_any(void **state)
+{
+    (void)state;
+    static const struct session divert = {.divert = 2, .raised = true};
+    struct fixture *f = fixture_new(10);
+    add_in(f, "a", &divert);
+    run(f);
+    assert_true(fake.writes && session_equal(&fake.session, &divert));
+    FAKE_ROW("a", "1024", "1024", "9");
+    fake_answer(&done);
+    assert_int_equal(f->sent[0].outcome.stamp.expires, 9);
+    add_all(f, OPERATION_GET, "a");
+    run(f);
+    assert_false(fake.writes);
+    fake_answer(&done);
+    fixture_free(f);
+}
+
+static void batch_run__applies_rows_with_their_stamps(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new(10);
+    struct sent *sent = add(f, OPERATION_APPLY, "a");
+    sent->operation.stamp = (struct stamp){2048, 1024, 7};
+    sent->operation.session.apply = true;
+    run(f);
+    assert_true(fake.writes && sql_has("2048,1024,7)"));
+    FAKE_ROW("a", "4096", "4096", "0"); // a newer row was there
+    fake_answer(&done);
+    expect_error(sent, ERROR_NONE);
+    assert_int_equal(sent->outcome.stamp.version, 4096);
+    fixture_free(f);
+}
+
+// A removed row that was inserted again comes twice: once from `removed`, once from `pairs`.
+static void batch_run__gives_a_look_the_newer_of_two_rows(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        struct fixture *f = fixture_new(10);
+        add_all(f, OPERATION_LOOK, "a");
+        run(f);
+        assert_true(sql_has("removed"));
+        if (order)
+            FAKE_ROW("a", NULL, "0", "", "8", "1", "8", "1");
+        FAKE_ROW("a", "v", "1", "t", "9", "0", "7", "0");
+        if (!order)
+            FAKE_ROW("a", NULL, "0", "", "8", "1", "8", "1");
+        fake_answer(&done);
+        expect_error(&f->sent[0], ERROR_NONE);
+        assert_true(f->sent[0].outcome.found && !f->sent[0].outcome.pair.dead);
+        assert_int_equal(f->sent[0].outcome.pair.version, 9);
+        assert_int_equal(f->sent[0].outcome.pair.created, 7);
+        fixture_free(f);
+    }
 }
 
 // A write without a row of its own was not acknowledged by the database.
@@ -389,8 +498,8 @@ static void batch_run__acknowledges_no_write_without_a_row(void **state)
     struct fixture *f = fixture_new(10);
     add_all(f, OPERATION_PUT, "ab");
     run(f);
-    FAKE_ROW("a", "2048", "1024");
-    FAKE_ROW("x", "2048", "1024"); // nobody's
+    FAKE_ROW("a", "2048", "1024", "0");
+    FAKE_ROW("x", "2048", "1024", "0"); // nobody's
     fake_answer(&done);
     expect_error(&f->sent[0], ERROR_NONE);
     expect_error(&f->sent[1], ERROR_OUTCOME);
@@ -409,7 +518,7 @@ static void batch_run__trusts_nothing_in_an_answer_with_a_malformed_row(void **s
         if (kinds[i] == OPERATION_GET)
             FAKE_ROW("a", "v", "1", "t", "-1", "0");
         else
-            FAKE_ROW("a", "2048", NULL);
+            FAKE_ROW("a", "2048", NULL, "0");
         fake_answer(&done);
         expect_error(&f->sent[0], errors[i]);
         expect_error(&f->sent[1], errors[i]);
@@ -486,7 +595,7 @@ static void batch_run__inserts_first_where_absence_will_do(void **state)
     run_with(f, &absent);
     assert_true(sql_has("INSERT INTO pairs(k,v,type,expires)VALUES"));
     assert_false(sql_has("UPDATE"));
-    FAKE_ROW("a", "1024", "1024");
+    FAKE_ROW("a", "1024", "1024", "0");
     fake_answer(&done);
     expect_error(&f->sent[0], ERROR_NONE);
     assert_true(f->sent[0].outcome.created);
@@ -504,10 +613,38 @@ static void batch_run__looks_at_the_row_that_the_insert_found(void **state)
         assert_int_equal(f->sent[0].ended, 0);
         assert_true(sql_has("FOR UPDATE"));
         if (dead)
-            FAKE_ROW("a", "2048", "2048"); // a tombstone was replaced
+            FAKE_ROW("a", "2048", "2048", "0"); // a tombstone was replaced
         fake_answer(&done);
+        if (!dead)
+            refuse(1062); // it is still there
         expect_error(&f->sent[0], dead ? ERROR_NONE : ERROR_PRECONDITION);
-        assert_int_equal(fake.sent, 2);
+        assert_int_equal(fake.sent, dead ? 2 : 3);
+        assert_int_equal(f->done, 1);
+        fixture_free(f);
+    }
+}
+
+// The tombstone that the INSERT found was purged before the second statement looked for it.
+static void batch_run__inserts_once_more_when_the_row_has_vanished(void **state)
+{
+    (void)state;
+    static const struct precondition absent = {.must_be_absent = true};
+    for (int there = 0; there < 2; there++) {
+        struct fixture *f = fixture_new(10);
+        run_with(f, &absent);
+        refuse(1062);
+        fake_answer(&done); // nothing to replace
+        assert_int_equal(f->sent[0].ended, 0);
+        assert_int_equal(fake.sent, 3);
+        assert_false(sql_has("FOR UPDATE"));
+        if (there) {
+            refuse(1062); // it lives
+        } else {
+            FAKE_ROW("a", "1024", "1024", "0");
+            fake_answer(&done);
+        }
+        expect_error(&f->sent[0], there ? ERROR_PRECONDITION : ERROR_NONE);
+        assert_int_equal(fake.sent, 3);
         assert_int_equal(f->done, 1);
         fixture_free(f);
     }
@@ -542,7 +679,7 @@ static void batch_run__splits_until_only_the_bad_row_fails(void **state)
         for (char key = 'a'; key <= 'h'; key++) {
             char part[] = {'(', '\'', key, '\'', ',', '\0'};
             if (sql_has(part))
-                FAKE_ROW(f->sent[key - 'a'].key, "1024", "1024");
+                FAKE_ROW(f->sent[key - 'a'].key, "1024", "1024", "0");
         }
         fake_answer(&done);
     }
@@ -584,8 +721,8 @@ static void batch_run__tries_again_after_a_deadlock(void **state)
         refuse(codes[i]);
         assert_int_equal(fake.sent, 3);
         assert_int_equal(f->sent[0].ended, 0);
-        FAKE_ROW("a", "1024", "1024");
-        FAKE_ROW("b", "1024", "1024");
+        FAKE_ROW("a", "1024", "1024", "0");
+        FAKE_ROW("b", "1024", "1024", "0");
         fake_answer(&done);
         expect_error(&f->sent[0], ERROR_NONE);
         expect_error(&f->sent[1], ERROR_NONE);
@@ -629,7 +766,7 @@ static void batch_run__blames_a_held_lock_on_its_row_only(void **state)
     run(f);
     refuse(1205); // the two together
     refuse(1205); // a
-    FAKE_ROW("b", "1024", "1024");
+    FAKE_ROW("b", "1024", "1024", "0");
     fake_answer(&done);
     expect_error(&f->sent[0], ERROR_UNAVAILABLE);
     expect_error(&f->sent[1], ERROR_NONE);
@@ -670,6 +807,40 @@ static void batch_run__ends_all_at_once_when_the_server_cannot_write(void **stat
     for (size_t i = 0; i < 4; i++)
         expect_error(&f->sent[i], ERROR_UNAVAILABLE);
     assert_int_equal(fake.sent, 1);
+    fixture_free(f);
+}
+
+static void batch_run__tells_who_cannot_write_from_who_is_busy(void **state)
+{
+    (void)state;
+    static const struct {
+        enum operation_kind kind;
+        unsigned code;
+        bool refusing;
+    } cases[] = {{OPERATION_PUT, 1290, true},  {OPERATION_PUT, 30004, true},
+                 {OPERATION_PUT, 1114, true},  {OPERATION_PUT, 1205, false},
+                 {OPERATION_GET, 1317, false}, {OPERATION_GET, 1030, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture *f = fixture_new(10);
+        add(f, cases[i].kind, "a");
+        run(f);
+        refuse(cases[i].code);
+        expect_error(&f->sent[0], ERROR_UNAVAILABLE);
+        assert_int_equal(f->sent[0].outcome.refusing, cases[i].refusing);
+        fixture_free(f);
+    }
+}
+
+static void batch_run__says_unavailable_of_what_the_pool_did_not_send(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new(10);
+    add_all(f, OPERATION_PUT, "ab");
+    run(f);
+    fake_answer(&(struct answer){.error = ERROR_UNAVAILABLE});
+    expect_error(&f->sent[0], ERROR_UNAVAILABLE);
+    expect_error(&f->sent[1], ERROR_UNAVAILABLE);
+    assert_int_equal(f->done, 1);
     fixture_free(f);
 }
 
@@ -738,14 +909,14 @@ static void batch_run__can_be_filled_again(void **state)
     struct fixture *f = fixture_new(10);
     add_all(f, OPERATION_PUT, "aa");
     run(f);
-    FAKE_ROW("a", "1024", "1024");
+    FAKE_ROW("a", "1024", "1024", "0");
     fake_answer(&done);
     EXPECT_QUEUE(f, 1);
     run(f);
-    FAKE_ROW("a", "2048", "1024");
+    FAKE_ROW("a", "2048", "1024", "0");
     fake_answer(&done);
-    assert_int_equal(f->sent[0].outcome.version, 1024);
-    assert_int_equal(f->sent[1].outcome.version, 2048);
+    assert_int_equal(f->sent[0].outcome.stamp.version, 1024);
+    assert_int_equal(f->sent[1].outcome.stamp.version, 2048);
     assert_int_equal(f->done, 2);
     fixture_free(f);
 }
@@ -763,8 +934,14 @@ int main(void)
         cmocka_unit_test(batch_fill__lets_what_is_marked_travel_alone),
         cmocka_unit_test(batch_fill__keeps_the_first_of_several_writes_to_a_key),
         cmocka_unit_test(batch_fill__lets_repeated_reads_travel_together),
+        cmocka_unit_test(batch_fill__mixes_no_sessions),
+        cmocka_unit_test(batch_fill__mixes_no_looks_with_reads),
+        cmocka_unit_test(batch_fill__looks_only_so_far_for_what_fits),
         cmocka_unit_test(batch_run__gives_each_read_its_pair),
         cmocka_unit_test(batch_run__gives_each_write_its_stamp),
+        cmocka_unit_test(batch_run__sends_writes_in_their_session_and_reads_in_any),
+        cmocka_unit_test(batch_run__applies_rows_with_their_stamps),
+        cmocka_unit_test(batch_run__gives_a_look_the_newer_of_two_rows),
         cmocka_unit_test(batch_run__acknowledges_no_write_without_a_row),
         cmocka_unit_test(batch_run__trusts_nothing_in_an_answer_with_a_malformed_row),
         cmocka_unit_test(batch_run__asks_again_for_a_value_that_was_left_out),
@@ -772,6 +949,7 @@ int main(void)
         cmocka_unit_test(batch_run__fetches_no_large_value_for_a_lone_head),
         cmocka_unit_test(batch_run__inserts_first_where_absence_will_do),
         cmocka_unit_test(batch_run__looks_at_the_row_that_the_insert_found),
+        cmocka_unit_test(batch_run__inserts_once_more_when_the_row_has_vanished),
         cmocka_unit_test(batch_run__never_inserts_where_the_key_must_exist),
         cmocka_unit_test(batch_run__splits_until_only_the_bad_row_fails),
         cmocka_unit_test(batch_run__splits_the_largest_batch_to_the_last_row),
@@ -781,6 +959,8 @@ int main(void)
         cmocka_unit_test(batch_run__blames_a_held_lock_on_its_row_only),
         cmocka_unit_test(batch_run__names_the_failure_of_a_lone_write),
         cmocka_unit_test(batch_run__ends_all_at_once_when_the_server_cannot_write),
+        cmocka_unit_test(batch_run__tells_who_cannot_write_from_who_is_busy),
+        cmocka_unit_test(batch_run__says_unavailable_of_what_the_pool_did_not_send),
         cmocka_unit_test(batch_run__does_not_know_what_a_lost_connection_wrote),
         cmocka_unit_test(batch_run__says_of_parts_never_sent_that_nothing_was_written),
         cmocka_unit_test(batch_run__gives_reads_one_more_try_on_another_connection),

@@ -9,11 +9,12 @@
 
 #include "store/query.h"
 
-#define NOW   "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6)) DIV 1000"
-#define ALIVE "(expires=0 OR expires>" NOW ")"
+#define NOW_US "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6))"
+#define NOW    NOW_US " DIV 1000"
+#define ALIVE  "(expires=0 OR expires>" NOW ")"
 #define UPDATE                                                                                     \
     " ON DUPLICATE KEY UPDATE v=VALUES(v),type=VALUES(type),expires=VALUES(expires)"               \
-    " RETURNING k,version,created"
+    " RETURNING k,version,created,expires"
 #define READ      "SELECT k,IF(LENGTH(v)<=65536,v,NULL),LENGTH(v),type,version,expires FROM pairs"
 #define WRITE     "INSERT INTO pairs(k,v,type,expires)"
 #define QUOTE_MAX (2 * 512 + 3)
@@ -234,14 +235,80 @@ static void query_page__reads_from_after_a_key(void **state)
     (void)state;
     struct bytes sql = {0};
     query_page(&sql, &(struct query_page){.limit = 100});
-    EXPECT(&sql, "SELECT k,type,version FROM pairs WHERE k>'' AND " ALIVE " ORDER BY k LIMIT 100");
+    EXPECT(&sql,
+           "SELECT k,type,version,0 FROM pairs WHERE " ALIVE " AND k>'' ORDER BY k LIMIT 100");
     query_page(&sql, &(struct query_page){
                          .from = SLICE("a'"), .inclusive = true, .end = SLICE("a("), .limit = 1});
-    EXPECT(&sql, "SELECT k,type,version FROM pairs WHERE k>='a\\'' AND k<'a(' AND " ALIVE
-                 " ORDER BY k LIMIT 1");
+    EXPECT(&sql, "SELECT k,type,version,0 FROM pairs WHERE " ALIVE
+                 " AND k>='a\\'' AND k<'a(' ORDER BY k LIMIT 1");
     query_page(&sql, &(struct query_page){.from = SLICE("\0"), .limit = 4294967295});
-    EXPECT(&sql, "SELECT k,type,version FROM pairs WHERE k>'\\0' AND " ALIVE
-                 " ORDER BY k LIMIT 4294967295");
+    EXPECT(&sql, "SELECT k,type,version,0 FROM pairs WHERE " ALIVE
+                 " AND k>'\\0' ORDER BY k LIMIT 4294967295");
+}
+
+static void query_page__with_dead_shows_tombstones_and_removed_rows(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_page(&sql, &(struct query_page){
+                         .from = SLICE("a"), .end = SLICE("b"), .limit = 9, .dead = true});
+    EXPECT(&sql, "(SELECT k,type,version,NOT" ALIVE
+                 " FROM pairs WHERE k>'a' AND k<'b' ORDER BY k LIMIT 9)UNION ALL"
+                 "(SELECT k,'',version,1 FROM removed"
+                 " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
+                 " AND k>'a' AND k<'b' ORDER BY k LIMIT 9)ORDER BY k LIMIT 9");
+}
+
+static void query_look__reads_rows_whatever_they_are(void **state)
+{
+    (void)state;
+    struct operation a = read_of("a"), a2 = read_of("a"), b = read_of("b'");
+    struct bytes sql = {0};
+    query_look(&sql, (struct operation *[]){&a, &a2, &b}, 3, false);
+    EXPECT(&sql, "SELECT k,IF(LENGTH(v)<=65536,v,NULL),LENGTH(v),type,version,expires,created,"
+                 "NOT" ALIVE " FROM pairs WHERE k IN('a','b\\'') UNION ALL"
+                 " SELECT k,NULL,0,'',version,1,version,1 FROM removed"
+                 " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
+                 " AND k IN('a','b\\'')");
+    query_look(&sql, (struct operation *[]){&a}, 1, true);
+    EXPECT(&sql, "SELECT k,v,NULL,type,version,expires,created,NOT" ALIVE
+                 " FROM pairs WHERE k IN('a') UNION ALL"
+                 " SELECT k,NULL,0,'',version,1,version,1 FROM removed"
+                 " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k) AND k IN('a')");
+}
+
+static void query_enter__tells_the_triggers_what_follows(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_enter(&sql, &(struct session){0}, 5, 6); // not raised: the floor does not count
+    EXPECT(&sql, "SET @sherd_apply=0,@sherd_divert=0,@sherd_floor=0,@sherd_ceiling=6");
+    query_enter(&sql, &(struct session){.apply = true}, 5, 6);
+    EXPECT(&sql, "SET @sherd_apply=1,@sherd_divert=0,@sherd_floor=0,@sherd_ceiling=6");
+    query_enter(&sql, &(struct session){.divert = 1000, .raised = true}, INT64_MAX, INT64_MAX);
+    EXPECT(&sql, "SET @sherd_apply=0,@sherd_divert=1000,@sherd_floor=9223372036854775807,"
+                 "@sherd_ceiling=9223372036854775807");
+}
+
+static void query_watch__asks_for_all_that_outlook_needs(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_watch(&sql);
+    EXPECT(&sql, "SELECT 0,IFNULL(id,0),IFNULL(seeded,0),EXISTS(SELECT 1 FROM pairs),"
+                 "IFNULL(ring,0),IFNULL(pass,0),IFNULL(floor,0),0," NOW_US
+                 " FROM(SELECT 1)AS one_row LEFT JOIN sherd_partition ON one=1"
+                 " UNION ALL SELECT 1,source,0,0,0,pass,0,0,0 FROM cursors"
+                 " UNION ALL SELECT 2,target,0,0,0,0,0,MAX(version),0 FROM diverts"
+                 " GROUP BY target");
+}
+
+static void query_claim__changes_no_partition_that_knows_itself(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_claim(&sql, 3, UINT32_MAX);
+    EXPECT(&sql, "INSERT IGNORE INTO sherd_partition(id,seeded,ring)VALUES(3,1,4294967295)");
 }
 
 // ---------------------------------------------------------------- writes
@@ -309,9 +376,36 @@ static void query_insert__writes_one_and_updates_none(void **state)
     struct operation a = put_of("a", "1"), b = delete_of("b");
     struct bytes sql = {0};
     query_insert(&sql, &a);
-    EXPECT(&sql, WRITE "VALUES('a','1','text/plain',0) RETURNING k,version,created");
+    EXPECT(&sql, WRITE "VALUES('a','1','text/plain',0) RETURNING k,version,created,expires");
     query_insert(&sql, &b);
-    EXPECT(&sql, WRITE "VALUES('b',NULL,'',1) RETURNING k,version,created");
+    EXPECT(&sql, WRITE "VALUES('b',NULL,'',1) RETURNING k,version,created,expires");
+}
+
+#define NEWER                                                                                      \
+    "(VALUES(version)>version OR VALUES(version)=version AND"                                      \
+    "(VALUES(v) IS NULL AND v IS NOT NULL OR VALUES(v)>v))"
+#define APPLY                                                                                      \
+    " ON DUPLICATE KEY UPDATE type=IF(" NEWER ",VALUES(type),type)"                                \
+    ",created=IF(" NEWER ",VALUES(created),created)"                                               \
+    ",expires=IF(" NEWER ",VALUES(expires),expires)"                                               \
+    ",v=IF(" NEWER ",VALUES(v),v),version=GREATEST(version,VALUES(version))"                       \
+    " RETURNING k,version,created,expires"
+
+static void query_apply__brings_rows_as_they_are(void **state)
+{
+    (void)state;
+    struct operation a = put_of("a'", "1\n"), b = delete_of("b");
+    struct bytes sql = {0};
+    a.kind = b.kind = OPERATION_APPLY;
+    a.stamp = (struct stamp){UINT64_MAX, 2, 3};
+    b.stamp = (struct stamp){5, 5, 1}; // of a tombstone no value is written, whatever it says
+    query_apply(&sql, (struct operation *[]){&a}, 1);
+    EXPECT(&sql, "INSERT INTO pairs(k,v,type,version,created,expires)VALUES"
+                 "('a\\'','1\\n','text/plain',18446744073709551615,2,3)" APPLY);
+    query_apply(&sql, (struct operation *[]){&a, &b}, 2);
+    EXPECT(&sql, "INSERT INTO pairs(k,v,type,version,created,expires)VALUES"
+                 "('a\\'','1\\n','text/plain',18446744073709551615,2,3),"
+                 "('b',NULL,'never/never',5,5,1)" APPLY);
 }
 
 // expect_where holds what query_replace makes of a precondition.
@@ -377,7 +471,15 @@ static void query_replace__makes_a_tombstone(void **state)
     EXPECT(&sql, WRITE "SELECT k,NULL,'',1 FROM pairs WHERE k='a' AND " ALIVE " FOR UPDATE" UPDATE);
 }
 
-static void query_check__asks_for_the_eight_fields_of_row_check(void **state)
+static void query_without_waiting__begins_a_statement(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_without_waiting(&sql);
+    EXPECT(&sql, "SET STATEMENT innodb_lock_wait_timeout=0 FOR ");
+}
+
+static void query_check__asks_for_the_nine_fields_of_row_check(void **state)
 {
     (void)state;
     struct bytes sql = {0};
@@ -388,7 +490,13 @@ static void query_check__asks_for_the_eight_fields_of_row_check(void **state)
                  "@@GLOBAL.log_bin AND @@GLOBAL.binlog_format='STATEMENT',"
                  "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,slot"
                  " FROM pairs LIMIT 0) AS p)"
-                 "+(SELECT COUNT(*) FROM (SELECT seq,version,op,k FROM changes LIMIT 0) AS c)");
+                 "+(SELECT COUNT(*) FROM (SELECT seq,version,op,k FROM changes LIMIT 0) AS c)"
+                 "+(SELECT COUNT(*) FROM (SELECT k,version FROM removed LIMIT 0) AS r)"
+                 "+(SELECT COUNT(*) FROM (SELECT target,writer,version FROM diverts LIMIT 0) AS d)"
+                 "+(SELECT COUNT(*) FROM (SELECT source,pass,high,gaps,marked,frontier"
+                 " FROM cursors LIMIT 0) AS u)"
+                 "+(SELECT COUNT(*) FROM (SELECT one,id,seeded,ring,pass,floor,token,verified"
+                 " FROM sherd_partition LIMIT 0) AS s)," NOW_US);
 }
 
 int main(void)
@@ -405,15 +513,22 @@ int main(void)
         cmocka_unit_test(query_select__names_repeated_keys_once),
         cmocka_unit_test(query_select__fetches_large_values_only_if_asked),
         cmocka_unit_test(query_page__reads_from_after_a_key),
+        cmocka_unit_test(query_page__with_dead_shows_tombstones_and_removed_rows),
+        cmocka_unit_test(query_look__reads_rows_whatever_they_are),
+        cmocka_unit_test(query_enter__tells_the_triggers_what_follows),
+        cmocka_unit_test(query_watch__asks_for_all_that_outlook_needs),
+        cmocka_unit_test(query_claim__changes_no_partition_that_knows_itself),
         cmocka_unit_test(query_upsert__writes_pairs_and_tombstones),
         cmocka_unit_test(query_upsert__quotes_key_value_and_type),
         cmocka_unit_test(query_upsert__expires_by_the_partition_s_clock),
         cmocka_unit_test(query_insert__writes_one_and_updates_none),
+        cmocka_unit_test(query_apply__brings_rows_as_they_are),
         cmocka_unit_test(query_replace__says_each_precondition),
         cmocka_unit_test(query_replace__matches_nothing_when_no_tag_could_be_a_version),
         cmocka_unit_test(query_replace__takes_sixteen_versions),
         cmocka_unit_test(query_replace__makes_a_tombstone),
-        cmocka_unit_test(query_check__asks_for_the_eight_fields_of_row_check),
+        cmocka_unit_test(query_without_waiting__begins_a_statement),
+        cmocka_unit_test(query_check__asks_for_the_nine_fields_of_row_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,19 +50,34 @@ static void make_pair(struct made *m)
     make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "7"}, 6);
 }
 
+static void make_look(struct made *m)
+{
+    make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "7", "1024", "0"}, 8);
+}
+
 static void make_entry(struct made *m)
 {
-    make(m, (const char *const[]){"key", "text/plain", "1025"}, 3);
+    make(m, (const char *const[]){"key", "text/plain", "1025", "0"}, 4);
 }
 
 static void make_stamp(struct made *m)
 {
-    make(m, (const char *const[]){"key", "2049", "1025"}, 3);
+    make(m, (const char *const[]){"key", "2049", "1025", "7"}, 4);
+}
+
+static void make_watch(struct made *m)
+{
+    make(m, (const char *const[]){"0", "3", "1", "1", "4294967295", "5", "6", "7", "8"}, 9);
 }
 
 static void make_check(struct made *m)
 {
-    make(m, (const char *const[]){"1", "5", "1", "16777216", "0", "1", "0", "0"}, 8);
+    make(m, (const char *const[]){"2", "5", "1", "16777216", "0", "1", "0", "0", "17"}, 9);
+}
+
+static void make_copy(struct made *m)
+{
+    make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "1024", "7"}, 7);
 }
 
 static enum error read_pair(const struct row *row)
@@ -79,8 +94,21 @@ static enum error read_entry(const struct row *row)
 
 static enum error read_stamp(const struct row *row)
 {
+    struct slice key;
     struct stamp stamp;
-    return row_stamp(row, &stamp);
+    return row_stamp(row, &key, &stamp);
+}
+
+static enum error read_watch(const struct row *row)
+{
+    struct watch watch;
+    return row_watch(row, &watch);
+}
+
+static enum error read_copy(const struct row *row)
+{
+    struct pair pair;
+    return row_copy(row, &pair);
 }
 
 static enum error read_check(const struct row *row)
@@ -94,12 +122,14 @@ static const struct kind {
     void (*make)(struct made *m);
     enum error (*read)(const struct row *row);
     unsigned fields;
-    const char *places; // k key, t type, n number that must be there, s size, o others
+    // k key, t type, n number that must be there, m small number that must be there, s size,
+    // o others
+    const char *places;
 } kinds[] = {
-    {make_pair, read_pair, 6, "kostnn"},
-    {make_entry, read_entry, 3, "ktn"},
-    {make_stamp, read_stamp, 3, "knn"},
-    {make_check, read_check, 8, "onnnnnno"},
+    {make_pair, read_pair, 6, "kostnn"},      {make_look, read_pair, 8, "kostnnnn"},
+    {make_entry, read_entry, 4, "ktnn"},      {make_stamp, read_stamp, 4, "knnn"},
+    {make_watch, read_watch, 9, "mmnnnnnnn"}, {make_check, read_check, 9, "onnnnnnon"},
+    {make_copy, read_copy, 7, "kostnnn"},
 };
 
 enum {
@@ -121,6 +151,43 @@ static void row_pair__reads_all_fields(void **state)
     assert_int_equal(pair.version, 1025);
     assert_int_equal(pair.expires, 7);
     assert_ptr_equal(pair.value.data, m.field[1]); // borrowed
+}
+
+static void row_pair__reads_the_row_of_a_look(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_look(&m);
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_int_equal(pair.version, 1025);
+    assert_int_equal(pair.created, 1024);
+    assert_int_equal(pair.expires, 7);
+    assert_false(pair.dead);
+    set(&m, 7, SLICE("1")); // expired
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.dead && pair.whole);
+}
+
+// A tombstone has no value, and nothing more of it is to be had.
+static void row_pair__takes_a_tombstone_for_whole(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_look(&m);
+    set_null(&m, 1);
+    set_null(&m, 2);
+    set(&m, 3, SLICE(""));
+    set(&m, 5, SLICE("1"));
+    set(&m, 7, SLICE("1"));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.whole && pair.dead);
+    assert_int_equal(pair.size, 0);
+    set(&m, 2, SLICE("0")); // as `removed` has it
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    set(&m, 2, SLICE("5"));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_MALFORMED);
 }
 
 static void row_pair__knows_a_value_that_was_left_out(void **state)
@@ -205,18 +272,140 @@ static void row_entry__reads_all_fields(void **state)
     assert_false(pair.whole);
     assert_int_equal(pair.size, 0);
     assert_int_equal(pair.expires, 0);
+    assert_false(pair.dead);
+    set(&m, 3, SLICE("1"));
+    assert_int_equal(row_entry(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.dead);
 }
 
 static void row_stamp__reads_all_fields(void **state)
 {
     (void)state;
     struct made m;
+    struct slice key;
     struct stamp stamp;
     make_stamp(&m);
-    assert_int_equal(row_stamp(&m.row, &stamp), ERROR_NONE);
-    SAME(stamp.key, "key");
+    assert_int_equal(row_stamp(&m.row, &key, &stamp), ERROR_NONE);
+    SAME(key, "key");
     assert_int_equal(stamp.version, 2049);
     assert_int_equal(stamp.created, 1025);
+    assert_int_equal(stamp.expires, 7);
+}
+
+static void row_watch__reads_all_fields(void **state)
+{
+    (void)state;
+    struct made m;
+    struct watch watch;
+    make_watch(&m);
+    assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);
+    assert_int_equal(watch.kind, WATCH_ITSELF);
+    assert_int_equal(watch.id, 3);
+    assert_true(watch.seeded && watch.has_pairs);
+    assert_true(watch.ring == UINT32_MAX);
+    assert_int_equal(watch.pass, 5);
+    assert_int_equal(watch.floor, 6);
+    assert_int_equal(watch.version, 7);
+    assert_int_equal(watch.now_us, 8);
+    set(&m, 2, SLICE("0"));
+    set(&m, 3, SLICE("0"));
+    assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);
+    assert_false(watch.seeded || watch.has_pairs);
+}
+
+static void row_watch__knows_three_kinds(void **state)
+{
+    (void)state;
+    struct made m;
+    struct watch watch;
+    make_watch(&m);
+    set(&m, 0, SLICE("1"));
+    assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);
+    assert_int_equal(watch.kind, WATCH_CURSOR);
+    set(&m, 0, SLICE("2"));
+    assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);
+    assert_int_equal(watch.kind, WATCH_DIVERT);
+    set(&m, 0, SLICE("3"));
+    assert_int_equal(row_watch(&m.row, &watch), ERROR_MALFORMED);
+}
+
+static void row_watch__wants_ids_of_16_bits(void **state)
+{
+    (void)state;
+    struct made m;
+    struct watch watch;
+    make_watch(&m);
+    set(&m, 1, SLICE("65535"));
+    assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);
+    assert_int_equal(watch.id, 65535);
+    set(&m, 1, SLICE("65536"));
+    assert_int_equal(row_watch(&m.row, &watch), ERROR_MALFORMED);
+}
+
+static void row_copy__reads_all_fields(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_copy(&m);
+    assert_int_equal(row_copy(&m.row, &pair), ERROR_NONE);
+    SAME(pair.key, "key");
+    SAME(pair.value, "value");
+    SAME(pair.type, "text/plain");
+    assert_int_equal(pair.version, 1025);
+    assert_int_equal(pair.created, 1024);
+    assert_int_equal(pair.expires, 7);
+    assert_true(pair.whole);
+    assert_int_equal(pair.size, 5);
+}
+
+static void row_copy__tells_a_tombstone_from_a_value_that_was_left_out(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_copy(&m);
+    set_null(&m, 1);
+    set(&m, 2, SLICE("70000"));
+    assert_int_equal(row_copy(&m.row, &pair), ERROR_NONE);
+    assert_false(pair.whole);
+    assert_int_equal(pair.size, 70000);
+    set_null(&m, 2);
+    set(&m, 6, SLICE("1"));
+    assert_int_equal(row_copy(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.whole);
+    assert_int_equal(pair.size, 0);
+}
+
+static void row_numbers__reads_some_fields_and_null_as_0(void **state)
+{
+    (void)state;
+    struct made m;
+    uint64_t number[3];
+    make(&m, (const char *const[]){"x", "1", "2", MAX}, 4);
+    assert_int_equal(row_numbers(&m.row, 1, 3, number), ERROR_NONE);
+    assert_true(number[0] == 1 && number[1] == 2 && number[2] == UINT64_MAX);
+    set_null(&m, 2);
+    assert_int_equal(row_numbers(&m.row, 1, 3, number), ERROR_NONE);
+    assert_int_equal(number[1], 0);
+    assert_int_equal(row_numbers(&m.row, 0, 2, number), ERROR_MALFORMED);
+    assert_int_equal(row_numbers(&m.row, 2, 3, number), ERROR_MALFORMED);
+}
+
+static void row_bytes__is_empty_beyond_the_last_field(void **state)
+{
+    (void)state;
+    struct made m;
+    struct slice key;
+    make(&m, (const char *const[]){"key", ""}, 2);
+    SAME(row_bytes(&m.row, 0), "key");
+    set_null(&m, 1);
+    assert_int_equal(row_bytes(&m.row, 1).len, 0);
+    assert_int_equal(row_bytes(&m.row, 2).len, 0);
+    assert_int_equal(row_key(&m.row, 0, &key), ERROR_NONE);
+    SAME(key, "key");
+    assert_int_equal(row_key(&m.row, 1, &key), ERROR_MALFORMED);
+    assert_int_equal(row_key(&m.row, 2, &key), ERROR_MALFORMED);
 }
 
 static void row_check__reads_all_fields(void **state)
@@ -224,7 +413,7 @@ static void row_check__reads_all_fields(void **state)
     (void)state;
     struct made m;
     struct check check;
-    make(&m, (const char *const[]){"1", "2", "3", "4", "5", "6", "7", "0"}, 8);
+    make(&m, (const char *const[]){"1", "2", "3", "4", "5", "6", "7", "0", "9"}, 9);
     assert_int_equal(row_check(&m.row, &check), ERROR_NONE);
     assert_int_equal(check.schema_version, 1);
     assert_int_equal(check.triggers, 2);
@@ -233,6 +422,7 @@ static void row_check__reads_all_fields(void **state)
     assert_int_equal(check.read_only, 5);
     assert_int_equal(check.binary, 6);
     assert_int_equal(check.statement_log, 7);
+    assert_int_equal(check.now_us, 9);
 }
 
 static void row_check__takes_an_empty_schema_for_version_0(void **state)
@@ -252,12 +442,14 @@ static void rows__of_another_number_of_fields_are_malformed(void **state)
     for (size_t k = 0; k < KINDS; k++) {
         for (unsigned fields = 0; fields <= FIELDS; fields++) {
             struct made m;
+            bool right = fields == kinds[k].fields;
             kinds[k].make(&m);
             for (unsigned i = kinds[k].fields; i < FIELDS; i++)
                 set(&m, i, SLICE("1"));
             m.row.fields = fields;
-            assert_int_equal(kinds[k].read(&m.row),
-                             fields == kinds[k].fields ? ERROR_NONE : ERROR_MALFORMED);
+            if (kinds[k].read == read_pair) // of query_select or of query_look
+                right = fields == 6 || fields == 8;
+            assert_int_equal(kinds[k].read(&m.row), right ? ERROR_NONE : ERROR_MALFORMED);
         }
     }
 }
@@ -287,6 +479,7 @@ static void rows__want_fields_that_are_not_null(void **state)
     expect_at('k', NULL, 0, ERROR_MALFORMED);
     expect_at('t', NULL, 0, ERROR_MALFORMED);
     expect_at('n', NULL, 0, ERROR_MALFORMED);
+    expect_at('m', NULL, 0, ERROR_MALFORMED);
     expect_at('o', NULL, 0, ERROR_NONE);
 }
 
@@ -316,15 +509,17 @@ static void rows__want_numbers_of_64_bits(void **state)
         MAX_1, "99999999999999999999999", "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "", "a"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         expect_at('n', bad[i], strlen(bad[i]), ERROR_MALFORMED);
+        expect_at('m', bad[i], strlen(bad[i]), ERROR_MALFORMED);
         expect_at('s', bad[i], strlen(bad[i]), ERROR_MALFORMED);
     }
     expect_at('n', "1\0", 2, ERROR_MALFORMED);
     struct made m;
+    struct slice key;
     struct stamp stamp;
     make_stamp(&m);
     set(&m, 1, SLICE(MAX));
     set(&m, 2, SLICE("0"));
-    assert_int_equal(row_stamp(&m.row, &stamp), ERROR_NONE);
+    assert_int_equal(row_stamp(&m.row, &key, &stamp), ERROR_NONE);
     assert_true(stamp.version == UINT64_MAX);
     assert_true(stamp.created == 0);
 }
@@ -349,6 +544,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(row_pair__reads_all_fields),
+        cmocka_unit_test(row_pair__reads_the_row_of_a_look),
+        cmocka_unit_test(row_pair__takes_a_tombstone_for_whole),
         cmocka_unit_test(row_pair__knows_a_value_that_was_left_out),
         cmocka_unit_test(row_pair__tells_an_empty_value_from_none),
         cmocka_unit_test(row_pair__takes_binary_bytes),
@@ -356,6 +553,13 @@ int main(void)
         cmocka_unit_test(row_pair__wants_the_size_to_be_the_value_s),
         cmocka_unit_test(row_entry__reads_all_fields),
         cmocka_unit_test(row_stamp__reads_all_fields),
+        cmocka_unit_test(row_watch__reads_all_fields),
+        cmocka_unit_test(row_watch__knows_three_kinds),
+        cmocka_unit_test(row_watch__wants_ids_of_16_bits),
+        cmocka_unit_test(row_copy__reads_all_fields),
+        cmocka_unit_test(row_copy__tells_a_tombstone_from_a_value_that_was_left_out),
+        cmocka_unit_test(row_numbers__reads_some_fields_and_null_as_0),
+        cmocka_unit_test(row_bytes__is_empty_beyond_the_last_field),
         cmocka_unit_test(row_check__reads_all_fields),
         cmocka_unit_test(row_check__takes_an_empty_schema_for_version_0),
         cmocka_unit_test(rows__of_another_number_of_fields_are_malformed),

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: MIT
+#include "store/outlook.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/session.h"
+#include "store/version.h"
+
+enum {
+    UNKNOWN_CLOCK_US = 1000000, // how far ahead a clock is thought to be that was never heard
+};
+
+struct view {
+    bool up;
+    bool blank; // neither pairs nor a past
+    bool seeded;
+    int64_t known_at;       // clock_ms; 0 = it has not spoken since it came up
+    int64_t refusing_until; // clock_ms
+    uint64_t pass;
+    uint64_t remembered; // the greatest pass that others remember of it
+    uint64_t floor;
+    bool heard;            // ever
+    int64_t wake_us;       // until then it may give versions that nobody waits for
+    int64_t held_us;       // time of the greatest version that it holds for others
+    int64_t offset_us;     // its clock less this machine's
+    int64_t offset_max_us; // at most
+};
+
+struct outlook {
+    const struct ring *ring;
+    unsigned partitions;
+    struct outlook_shared *shared;
+    uint64_t floor;
+    int64_t fresh_until; // clock_ms; every partition that is up has spoken since
+    int64_t reference_us;
+    int64_t offset_max_us; // over all partitions
+    unsigned speaker;      // between hear_begin and hear_end
+    int64_t speaker_us;    // its clock
+    uint32_t *fingerprint; // [partitions]
+    uint64_t *held;        // [partition][target]: version of the last divert, 0 = none
+    unsigned unheard;      // partitions that are down and were never heard
+    unsigned *holders;     // [target]: partitions that hold diverts
+    int64_t *sorted;       // [partitions + 1]
+    struct view view[];    // by id - 1
+};
+
+static struct view *view_of(struct outlook *o, unsigned id)
+{
+    assert(id >= 1 && id <= o->partitions);
+    return &o->view[id - 1];
+}
+
+static const struct view *see(const struct outlook *o, unsigned id)
+{
+    assert(id >= 1 && id <= o->partitions);
+    return &o->view[id - 1];
+}
+
+static uint64_t *held_by(const struct outlook *o, unsigned id)
+{
+    return o->held + (size_t)(id - 1) * o->partitions;
+}
+
+// ---------------------------------------------------------------- what is heard
+
+static void renew_freshness(struct outlook *o)
+{
+    o->fresh_until = INT64_MAX;
+    o->unheard = 0;
+    for (unsigned i = 0; i < o->partitions; i++) {
+        o->unheard += !o->view[i].up && !o->view[i].heard;
+        int64_t until = o->view[i].known_at + OUTLOOK_FRESH_MS;
+        if (o->view[i].up && until < o->fresh_until)
+            o->fresh_until = o->view[i].known_at ? until : 0;
+    }
+}
+
+void outlook_up(struct outlook *o, unsigned id, bool up)
+{
+    struct view *v = view_of(o, id);
+    if (v->up == up)
+        return;
+    v->up = up;
+    v->known_at = 0;
+    renew_freshness(o);
+}
+
+void outlook_silent(struct outlook *o, unsigned id)
+{
+    view_of(o, id)->wake_us = clock_unix_us() + (SESSION_CEILING_MS + NOTICE_MS) * INT64_C(1000);
+}
+
+void outlook_refusing(struct outlook *o, unsigned id)
+{
+    view_of(o, id)->refusing_until = clock_ms() + REFUSING_MS;
+}
+
+void outlook_hear_begin(struct outlook *o, unsigned id)
+{
+    uint64_t *held = held_by(o, id);
+    o->speaker = id;
+    for (unsigned target = 1; target <= o->partitions; target++)
+        o->holders[target - 1] -= held[target - 1] != 0;
+    memset(held, 0, o->partitions * sizeof *held);
+    view_of(o, id)->held_us = 0;
+}
+
+static void hear_of_itself(struct outlook *o, const struct watch *w)
+{
+    struct view *v = view_of(o, o->speaker);
+    o->speaker_us = (int64_t)w->now_us;
+    v->blank = w->id == 0 && !w->has_pairs;
+    v->seeded = w->id == o->speaker && w->seeded && w->ring == o->fingerprint[o->speaker - 1];
+    v->pass = w->pass;
+    v->floor = w->floor;
+    if (w->floor > o->floor)
+        o->floor = w->floor;
+}
+
+enum error outlook_hear(struct outlook *o, const struct watch *w)
+{
+    bool ours = w->id >= 1 && w->id <= o->partitions; // else of a partition that is gone
+    switch (w->kind) {
+    case WATCH_ITSELF:
+        hear_of_itself(o, w);
+        return ERROR_NONE;
+    case WATCH_CURSOR:
+        if (ours && w->pass > view_of(o, w->id)->remembered)
+            view_of(o, w->id)->remembered = w->pass;
+        return ERROR_NONE;
+    case WATCH_DIVERT:
+        if (ours && held_by(o, o->speaker)[w->id - 1] == 0) {
+            held_by(o, o->speaker)[w->id - 1] = w->version ? w->version : 1;
+            o->holders[w->id - 1]++;
+        }
+        if (version_unix_us(w->version) > view_of(o, o->speaker)->held_us)
+            view_of(o, o->speaker)->held_us = version_unix_us(w->version);
+        return ERROR_NONE;
+    }
+    return ERROR_MALFORMED;
+}
+
+static int compare_offsets(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// renew_clocks: the median of all clocks is taken for right, so that one that has run away is
+// noticed whosever it is.
+static void renew_clocks(struct outlook *o)
+{
+    unsigned count = 0;
+    o->sorted[count++] = 0;
+    for (unsigned i = 0; i < o->partitions; i++)
+        if (o->view[i].heard)
+            o->sorted[count++] = o->view[i].offset_us;
+    qsort(o->sorted, count, sizeof o->sorted[0], compare_offsets);
+    // Of two, the partition's: it gives the versions.
+    o->reference_us = count == 2 ? o->sorted[o->sorted[0] == 0] : o->sorted[count / 2];
+    o->offset_max_us = INT64_MIN;
+    for (unsigned i = 0; i < o->partitions; i++) {
+        const struct view *v = &o->view[i];
+        if (v->heard && llabs(v->offset_us - o->reference_us) <= CLOCK_BOUND_US &&
+            v->offset_max_us > o->offset_max_us)
+            o->offset_max_us = v->offset_max_us;
+    }
+    // A clock that was never heard may be ahead too.
+    if (count <= o->partitions && o->offset_max_us < o->reference_us + UNKNOWN_CLOCK_US)
+        o->offset_max_us = o->reference_us + UNKNOWN_CLOCK_US;
+}
+
+void outlook_hear_end(struct outlook *o, int64_t sent_us, int64_t heard_us)
+{
+    struct view *v = view_of(o, o->speaker);
+    v->known_at = clock_ms();
+    v->heard = true;
+    v->offset_us = o->speaker_us - (sent_us + (heard_us - sent_us) / 2);
+    v->offset_max_us = o->speaker_us - sent_us;
+    renew_clocks(o);
+    renew_freshness(o);
+}
+
+// ---------------------------------------------------------------- what is known
+
+bool outlook_is_up(const struct outlook *o, unsigned id)
+{
+    return see(o, id)->up;
+}
+
+bool outlook_known(const struct outlook *o, unsigned id)
+{
+    return see(o, id)->known_at != 0;
+}
+
+bool outlook_trusted(const struct outlook *o, unsigned id)
+{
+    const struct view *v = see(o, id);
+    return v->known_at && v->seeded && v->pass >= v->remembered && v->floor >= o->floor;
+}
+
+bool outlook_all_blank(const struct outlook *o)
+{
+    for (unsigned i = 0; i < o->partitions; i++)
+        if (!o->view[i].up || !o->view[i].known_at || !o->view[i].blank)
+            return false;
+    return true;
+}
+
+uint64_t outlook_holds(const struct outlook *o, unsigned id, unsigned target)
+{
+    assert(target >= 1 && target <= o->partitions);
+    return held_by(o, id)[target - 1];
+}
+
+int64_t outlook_offset_us(const struct outlook *o, unsigned id)
+{
+    return see(o, id)->offset_max_us;
+}
+
+int64_t outlook_reference_us(const struct outlook *o)
+{
+    return o->reference_us;
+}
+
+int64_t outlook_floor_us(struct outlook *o)
+{
+    int64_t floor = clock_unix_us();
+    for (unsigned i = 0; i < o->partitions; i++)
+        if (o->view[i].wake_us > floor)
+            floor = o->view[i].wake_us;
+    floor += o->offset_max_us;
+    for (unsigned i = 0; i < o->partitions; i++)
+        if (o->view[i].held_us > floor)
+            floor = o->view[i].held_us;
+    floor++;
+    int64_t last = atomic_load(&o->shared->floor_us), next;
+    do
+        next = floor > last ? floor : last + 1;
+    while (!atomic_compare_exchange_weak(&o->shared->floor_us, &last, next));
+    return next;
+}
+
+uint64_t outlook_floor(const struct outlook *o)
+{
+    return o->floor;
+}
+
+static bool diverted_lately(const struct outlook *o, unsigned home, int64_t now)
+{
+    return now < atomic_load_explicit(&o->shared->diverted[home - 1], memory_order_relaxed);
+}
+
+static bool takes_writes(const struct outlook *o, unsigned id, int64_t now)
+{
+    const struct view *v = see(o, id);
+    return v->up && now >= v->refusing_until;
+}
+
+bool outlook_usual(const struct outlook *o, unsigned home)
+{
+    int64_t now = clock_ms();
+    return takes_writes(o, home, now) && o->holders[home - 1] == 0 && now < o->fresh_until &&
+           outlook_trusted(o, home) && !diverted_lately(o, home, now);
+}
+
+bool outlook_heard_all(const struct outlook *o)
+{
+    return o->unheard == 0;
+}
+
+void outlook_divert(struct outlook *o, unsigned home)
+{
+    atomic_store_explicit(&o->shared->diverted[home - 1], clock_ms() + DIVERTED_MS,
+                          memory_order_relaxed);
+}
+
+// ---------------------------------------------------------------- plans
+
+static void ask(struct plan *plan, unsigned id)
+{
+    for (unsigned i = 0; i < plan->count; i++)
+        if (plan->ask[i] == id)
+            return;
+    plan->ask[plan->count++] = (uint16_t)id;
+}
+
+static unsigned first_up(const struct outlook *o, const uint16_t *owners, unsigned replicas)
+{
+    for (unsigned i = 0; i < replicas; i++)
+        if (see(o, owners[i])->up)
+            return owners[i];
+    return 0;
+}
+
+static void ask_majority(const struct outlook *o, const uint16_t *owners, struct plan *plan)
+{
+    unsigned replicas = ring_replicas(o->ring);
+    plan->majority = replicas / 2 + 1;
+    for (unsigned i = 0; i < replicas && plan->count < plan->majority; i++)
+        if (see(o, owners[i])->up)
+            ask(plan, owners[i]);
+}
+
+// may_hold tells whether a partition may hold writes for `home`. One that was never heard may; a
+// condition does not wait for it, or a partition that died would stop all of them.
+static bool may_hold(const struct outlook *o, unsigned id, unsigned home, enum plan_kind kind)
+{
+    const struct view *v = see(o, id);
+    return outlook_holds(o, id, home) || (!v->up && !v->heard && kind != PLAN_CONDITION);
+}
+
+void outlook_plan(const struct outlook *o, unsigned slot, enum plan_kind kind, struct plan *plan)
+{
+    const uint16_t *owners = ring_owners(o->ring, slot);
+    unsigned replicas = ring_replicas(o->ring), home = owners[0];
+    int64_t now = clock_ms();
+    unsigned first = first_up(o, owners, replicas);
+    bool strange = first && !outlook_trusted(o, first); // it may lack what anybody else has
+    bool unsure = strange || now >= o->fresh_until || diverted_lately(o, home, now);
+    plan->count = plan->missing_count = plan->majority = 0;
+    if (!first) // who does not own the key cannot say that it is not there
+        return;
+    ask(plan, first);
+    for (unsigned i = 0; i < replicas; i++) {
+        unsigned id = owners[i];
+        bool up = see(o, id)->up;
+        bool wanted = unsure || id == home || may_hold(o, id, home, kind);
+        if (wanted && up)
+            ask(plan, id);
+        else if (wanted)
+            plan->missing[plan->missing_count++] = (uint16_t)id;
+    }
+    for (unsigned id = 1; strange && id <= o->partitions; id++)
+        if (see(o, id)->up)
+            ask(plan, id);
+    if (kind == PLAN_QUORUM)
+        ask_majority(o, owners, plan);
+}
+
+unsigned outlook_writer(const struct outlook *o, unsigned slot, unsigned skip)
+{
+    const uint16_t *owners = ring_owners(o->ring, slot);
+    int64_t now = clock_ms();
+    for (unsigned i = 0; i < ring_replicas(o->ring); i++)
+        if (takes_writes(o, owners[i], now) && skip-- == 0)
+            return owners[i];
+    return 0;
+}
+
+// ---------------------------------------------------------------- life
+
+enum error outlook_shared_new(unsigned partitions, struct outlook_shared **shared)
+{
+    *shared = calloc(1, sizeof **shared + partitions * sizeof(*shared)->diverted[0]);
+    return *shared ? ERROR_NONE : ERROR_MEMORY;
+}
+
+void outlook_shared_free(struct outlook_shared **shared)
+{
+    free(*shared);
+    *shared = NULL;
+}
+
+enum error outlook_new(const struct ring *ring, unsigned partitions, struct outlook_shared *shared,
+                       struct outlook **outlook)
+{
+    struct outlook *o = calloc(1, sizeof *o + sizeof o->view[0] * partitions);
+    *outlook = o;
+    if (!o)
+        return ERROR_MEMORY;
+    o->ring = ring;
+    o->partitions = partitions;
+    o->shared = shared;
+    o->fingerprint = calloc(partitions, sizeof *o->fingerprint);
+    o->held = calloc((size_t)partitions * partitions, sizeof *o->held);
+    o->holders = calloc(partitions, sizeof *o->holders);
+    o->sorted = calloc(partitions + 1, sizeof *o->sorted);
+    if (!o->fingerprint || !o->held || !o->holders || !o->sorted) {
+        outlook_free(outlook);
+        return ERROR_MEMORY;
+    }
+    for (unsigned id = 1; id <= partitions; id++)
+        o->fingerprint[id - 1] = ring_fingerprint(ring, id);
+    renew_clocks(o);
+    renew_freshness(o);
+    return ERROR_NONE;
+}
+
+void outlook_free(struct outlook **outlook)
+{
+    struct outlook *o = *outlook;
+    if (!o)
+        return;
+    *outlook = NULL;
+    free(o->fingerprint);
+    free(o->held);
+    free(o->holders);
+    free(o->sorted);
+    free(o);
+}

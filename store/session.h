@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// What the triggers are told by the session that writes; see database_definition.sql.
+#ifndef STORE_SESSION_H
+#define STORE_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SESSION_RENEW_MS = 250, // a session that was set longer ago is set again before it writes
+    // So long after it was set, a session stamps no version any more: a statement that lay in a
+    // frozen partition is refused when that wakes up. What is diverted until then gets
+    // versions beyond it.
+    SESSION_CEILING_MS = 1250,
+};
+
+struct session {
+    bool apply;      // the rows bring their versions
+    bool raised;     // versions begin above all clocks: the key may have been written elsewhere
+    unsigned divert; // the home for which the rows are taken; 0 = none
+};
+
+static inline bool session_equal(const struct session *a, const struct session *b)
+{
+    return a->apply == b->apply && a->raised == b->raised && a->divert == b->divert;
+}
+
+#endif

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+#include "sync/channel.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "store/connection.h"
+#include "store/query.h"
+
+struct channel {
+    struct event_base *base;
+    struct connection *connection;
+    bool waiting;
+    enum error error; // of the statement, or of opening
+    unsigned code;
+    struct bytes text; // NUL-terminated once something was said
+    channel_on_row *on_row;
+    void *context;
+};
+
+static atomic_ulong statements;
+
+unsigned long channel_statements(void)
+{
+    return atomic_load(&statements);
+}
+
+// Tests have the process killed right before its n-th statement, for every n.
+static void count_statement(void)
+{
+    unsigned long n = atomic_fetch_add(&statements, 1) + 1;
+    const char *mode = getenv("SHERD_ENV"), *last = getenv("SHERD_SYNC_DIE_AT");
+    if (last && mode && strcmp(mode, "test") == 0 && n == strtoul(last, NULL, 10))
+        raise(SIGKILL);
+}
+
+static void set_text(struct channel *c, const char *text)
+{
+    bytes_clear(&c->text);
+    bytes_append(&c->text, text, strlen(text) + 1);
+}
+
+static void on_open(struct connection *connection, void *context)
+{
+    struct channel *c = context;
+    (void)connection;
+    c->waiting = false;
+    c->error = ERROR_NONE;
+}
+
+static void on_closed(struct connection *connection, enum error error, const char *why,
+                      void *context)
+{
+    struct channel *c = context;
+    (void)connection;
+    c->waiting = false;
+    c->error = error;
+    set_text(c, why);
+}
+
+static void on_answer(struct connection *connection, const struct answer *answer, void *context)
+{
+    struct channel *c = context;
+    struct row row;
+    c->waiting = false;
+    c->error = answer->error;
+    c->code = answer->code;
+    set_text(c, answer->text);
+    while (!c->error && c->on_row && connection_row(connection, &row))
+        c->error = c->on_row(&row, c->context);
+}
+
+static void wait_for_answer(struct channel *c)
+{
+    while (c->waiting)
+        if (event_base_loop(c->base, EVLOOP_ONCE) < 0)
+            abort(); // the loop itself is broken: no answer would ever come
+}
+
+static enum error prepare(struct channel *c)
+{
+    struct bytes sql = {0};
+    query_sync_session(&sql);
+    enum error error = channel_query(c, &sql, NULL, NULL);
+    bytes_fini(&sql);
+    return error ? ERROR_UNAVAILABLE : ERROR_NONE;
+}
+
+static enum error connect_channel(struct channel *c, const struct conf_partition *partition,
+                                  const char *address, uint64_t max_packet_needed)
+{
+    const struct connection_events events = {
+        .on_open = on_open, .on_answer = on_answer, .on_closed = on_closed, .context = c};
+    if (!c->base || connection_new(c->base, partition, address, CHANNEL_TIMEOUT_MS,
+                                   max_packet_needed, &events, &c->connection))
+        return ERROR_MEMORY;
+    c->waiting = true;
+    connection_open(c->connection, CHANNEL_OPEN_MS);
+    wait_for_answer(c);
+    return c->error ? c->error : prepare(c);
+}
+
+enum error channel_open(const struct conf_partition *partition, const char *address,
+                        uint64_t max_packet_needed, struct channel **channel, struct bytes *why)
+{
+    struct channel *c = calloc(1, sizeof *c);
+    *channel = c;
+    if (!c)
+        return ERROR_MEMORY;
+    c->base = event_base_new();
+    enum error error = connect_channel(c, partition, address, max_packet_needed);
+    if (error) {
+        bytes_append_text(why, error == ERROR_MEMORY ? error_text(error) : channel_text(c));
+        channel_free(channel);
+    }
+    return error;
+}
+
+void channel_free(struct channel **channel)
+{
+    struct channel *c = *channel;
+    if (!c)
+        return;
+    *channel = NULL;
+    connection_free(&c->connection);
+    if (c->base)
+        event_base_free(c->base);
+    bytes_fini(&c->text);
+    free(c);
+}
+
+enum error channel_query(struct channel *c, const struct bytes *sql, channel_on_row *on_row,
+                         void *context)
+{
+    c->code = 0;
+    if (bytes_failed(sql))
+        return ERROR_MEMORY;
+    // The server may have ended it meanwhile: the loop would tell.
+    event_base_loop(c->base, EVLOOP_NONBLOCK);
+    if (connection_state(c->connection) != CONNECTION_IDLE)
+        return ERROR_OUTCOME;
+    count_statement();
+    c->on_row = on_row;
+    c->context = context;
+    c->waiting = true;
+    connection_query(c->connection, bytes_slice(sql));
+    wait_for_answer(c);
+    return c->error;
+}
+
+unsigned channel_code(const struct channel *c)
+{
+    return c->code;
+}
+
+const char *channel_text(const struct channel *c)
+{
+    return c->text.len ? c->text.data : "";
+}
+
+const struct check *channel_check(const struct channel *c)
+{
+    return connection_check(c->connection);
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Copying rows from one partition to another: what is newer wins there, whatever the order and
+// however often it is done.
+#ifndef SYNC_COPY_H
+#define SYNC_COPY_H
+
+#include "store/pair.h"
+#include "sync/crew.h"
+#include "sync/keys.h"
+#include "sync/pass.h"
+
+enum {
+    COPY_MAX = 500, // keys at a time
+};
+
+struct copy {
+    struct hand *hand;
+    struct peer *from;
+    struct peer *to;
+    struct keys *keys; // sorted, at most COPY_MAX; not for copy_page
+    bool known;        // the rows are known to be needed; else versions are compared first
+    bool repairs;      // counts as repaired instead of copied
+    // Stored together with the last rows, or alone; NULL for none.
+    const struct cursor *cursor;
+};
+
+// copy_run copies. ERROR_REJECTED and ERROR_OUTCOME have been told.
+enum error copy_run(const struct copy *copy) MUST_USE;
+
+// copy_page copies the next COPY_MAX rows behind the key in `at` up to `to` (empty: to the end)
+// that `wanted` accepts, in the order of keys; at->len == 0 afterwards when those were the last.
+enum error copy_page(const struct copy *copy, struct bytes *at, struct slice to,
+                     bool (*wanted)(const struct copy *copy, const struct pair *pair)) MUST_USE;
+
+#endif

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#include "sync/pass.h"
+
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/batch.h"
+#include "store/query.h"
+#include "sync/crew.h"
+#include "sync/fill.h"
+#include "sync/materialise.h"
+#include "sync/peer.h"
+#include "sync/progress.h"
+#include "sync/purge.h"
+#include "sync/stream.h"
+#include "sync/verify.h"
+
+// ---------------------------------------------------------------- trouble
+
+static int weight_of(int code)
+{
+    switch (code) {
+    case PASS_CONFIG:
+        return 3;
+    case PASS_FAILED:
+        return 2;
+    case PASS_BUSY:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+void pass_trouble(struct pass *pass, enum pass_exit code, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    int old = atomic_load(&pass->exit_code);
+    while (weight_of(old) < weight_of((int)code) &&
+           !atomic_compare_exchange_weak(&pass->exit_code, &old, (int)code))
+        ;
+    progress_hide(pass);
+    log_write(LOG_ERROR, "%s", text);
+}
+
+static void lost(struct pass *pass, struct peer *peer, const char *why)
+{
+    enum peer_state up = PEER_UP;
+    if (atomic_compare_exchange_strong(&peer->state, &up, PEER_AWAY))
+        pass_trouble(pass, PASS_BUSY, "partition-%u went away: %s", peer->conf->id, why);
+}
+
+enum error pass_ask(struct pass *pass, struct peer *peer, struct channel *channel,
+                    const struct bytes *sql, channel_on_row *on_row, void *context)
+{
+    enum error error = channel_query(channel, sql, on_row, context);
+    if (error == ERROR_OUTCOME) {
+        lost(pass, peer, channel_text(channel));
+    } else if (error == ERROR_REJECTED && channel_code(channel) == CHANNEL_FENCED) {
+        if (!atomic_exchange(&pass->fenced, true))
+            pass_trouble(pass, PASS_BUSY, "partition-%u: a newer sync took over", peer->conf->id);
+    }
+    return error;
+}
+
+enum error pass_do(struct pass *pass, struct peer *peer, struct channel *channel,
+                   const struct bytes *sql, channel_on_row *on_row, void *context)
+{
+    enum error error = pass_ask(pass, peer, channel, sql, on_row, context);
+    if (error == ERROR_REJECTED && channel_code(channel) && !pass_stopped(pass))
+        pass_trouble(pass, PASS_FAILED, "partition-%u: %s", peer->conf->id, channel_text(channel));
+    else if (error == ERROR_MALFORMED || error == ERROR_MEMORY)
+        pass_trouble(pass, PASS_FAILED, "partition-%u: %s", peer->conf->id, error_text(error));
+    return error;
+}
+
+// ---------------------------------------------------------------- the whole
+
+bool pass_all_up(const struct pass *pass)
+{
+    for (unsigned i = 0; i < pass->partitions; i++)
+        if (!peer_up(&pass->peer[i]))
+            return false;
+    return true;
+}
+
+const char *peer_state_text(enum peer_state state)
+{
+    static const char *const texts[] = {"up", "away", "clock", "wrong"};
+    return texts[state];
+}
+
+static enum error init_peers(struct pass *pass, const struct address *addresses)
+{
+    pass->peer = calloc(pass->partitions, sizeof *pass->peer);
+    if (!pass->peer)
+        return ERROR_MEMORY;
+    for (unsigned i = 0; i < pass->partitions; i++) {
+        struct peer *peer = &pass->peer[i];
+        peer->conf = &pass->conf->partition[i];
+        peer->address = addresses[i].text[0] ? addresses[i].text : NULL;
+        peer->reading = calloc(pass->partitions, sizeof *peer->reading);
+        if (!peer->reading)
+            return ERROR_MEMORY;
+    }
+    return ERROR_NONE;
+}
+
+static enum error init(struct pass *pass, const struct conf *conf, const struct ring *ring,
+                       const struct address *addresses, const struct pass_options *options)
+{
+    uint64_t largest = conf->server.max_value > BATCH_BYTES ? conf->server.max_value : BATCH_BYTES;
+    *pass = (struct pass){.conf = conf,
+                          .ring = ring,
+                          .options = *options,
+                          .partitions = conf->store.partitions,
+                          .max_packet_needed = 2 * largest + 256 * 1024,
+                          .started_us = clock_us()};
+    throttle_init(&pass->throttle, conf->sync.rows_per_second, conf->sync.bytes_per_second);
+    while (pass->token == 0) {
+        randombytes_buf(&pass->token, sizeof pass->token);
+        pass->token >>= 2;
+    }
+    enum error error = init_peers(pass, addresses);
+    return error ? error : crew_new(pass, conf->sync.threads, &pass->crew);
+}
+
+// The order matters: nothing is counted as delivered that could have come after the mark, and
+// nothing is purged that was not delivered.
+static void run(struct pass *pass)
+{
+    peers_connect(pass);
+    if (!peers_lock(pass))
+        return;
+    if (!pass->options.dry_run)
+        peers_own(pass);
+    peers_read(pass);
+    peers_judge_clocks(pass);
+    peers_judge(pass);
+    peers_mark(pass);
+    peers_doubt(pass);
+    peers_number(pass);
+    materialise_all(pass);
+    peers_settle(pass);
+    if (pass->options.dry_run)
+        streams_measure(pass);
+    streams_run(pass);
+    purge_raise_floor(pass);
+    fill_blank(pass);
+    verify_run(pass);
+    peers_seeded(pass);
+    peers_clear_diverts(pass);
+    purge_trim_logs(pass);
+    if (!pass->options.dry_run)
+        streams_measure(pass);
+    if ((pass->streams_failed || pass->verify_failed) && !atomic_load(&pass->exit_code))
+        pass_trouble(pass, PASS_FAILED, "something could not be done");
+}
+
+enum pass_exit pass_run(struct pass *pass, const struct conf *conf, const struct ring *ring,
+                        const struct address *addresses, const struct pass_options *options)
+{
+    if (init(pass, conf, ring, addresses, options))
+        pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
+    else
+        run(pass);
+    progress_hide(pass);
+    return (enum pass_exit)atomic_load(&pass->exit_code);
+}
+
+static void fini_peer(struct pass *pass, struct peer *peer)
+{
+    channel_free(&peer->control);
+    for (unsigned i = 0; peer->reading && i < pass->partitions; i++)
+        cursor_fini(&peer->reading[i].cursor);
+    free(peer->reading);
+    free(peer->divert);
+}
+
+void pass_fini(struct pass *pass)
+{
+    crew_free(&pass->crew);
+    for (unsigned i = 0; pass->peer && i < pass->partitions; i++)
+        fini_peer(pass, &pass->peer[i]);
+    free(pass->peer);
+    pass->peer = NULL;
+    throttle_fini(&pass->throttle);
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// A pass: what one run of sync knows of the partitions and of its own success. The steps are
+// carried out in the order of pass_run; each works on all partitions at once (crew.h).
+#ifndef SYNC_PASS_H
+#define SYNC_PASS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "store/address.h"
+#include "store/ring.h"
+#include "sync/channel.h"
+#include "sync/cursor.h"
+#include "sync/throttle.h"
+
+#define PASS_CLOCK_BOUND_US INT64_C(5000000) // how far apart clocks may be
+
+enum pass_exit {
+    PASS_CONVERGED = 0,
+    PASS_FAILED = 1,
+    PASS_BUSY = 75,   // another sync runs, or not all could be reached
+    PASS_CONFIG = 78, // what can never work
+};
+
+enum peer_state {
+    PEER_UP,
+    PEER_AWAY,
+    PEER_CLOCK, // its clock is too far from the others'; treated as away
+    PEER_WRONG, // it answers but can never work
+};
+
+struct divert {
+    uint64_t target;
+    uint64_t writer;
+    uint64_t version;
+};
+
+// A cursor of this partition into the log of another one.
+struct reading {
+    struct cursor cursor;
+    bool present; // in the partition when the pass began
+    bool done;    // the log was read to its mark in this pass
+};
+
+// A partition during a pass. Only one thread at a time works on `control` and the fields;
+// reading[s] belongs to the stream from s.
+struct peer {
+    const struct conf_partition *conf;
+    const char *address;
+    _Atomic(enum peer_state) state;
+    struct channel *control;
+
+    bool present; // it has a row on itself
+    unsigned id;
+    bool seeded;
+    bool trusted;
+    uint32_t ring;
+    uint64_t pass;
+    uint64_t floor;
+    unsigned verified;
+    int64_t offset_us;       // its clock against ours
+    struct reading *reading; // [partitions], by source - 1
+    struct divert *divert;
+    size_t diverts;
+    size_t diverts_cap;
+
+    uint64_t mark; // in its log
+    uint64_t mark_ms;
+    uint64_t pending; // entries of other logs that it has not got
+    double lag_seconds;
+    bool lag_known;
+};
+
+struct pass_options {
+    bool dry_run;
+    bool verify_all;
+    bool progress; // show a bar on standard error
+};
+
+// What was done; added to by any thread.
+struct pass_counts {
+    atomic_uint_least64_t copied;
+    atomic_uint_least64_t repaired;
+    atomic_uint_least64_t tombstones;
+    atomic_uint_least64_t purged;
+    atomic_uint_least64_t trimmed;
+    atomic_uint_least64_t conflicts;
+    atomic_uint_least64_t rejected;
+    atomic_uint_least64_t dropped; // rows that lay where they do not belong
+    atomic_uint_least64_t bytes;
+};
+
+struct crew;
+
+struct pass {
+    const struct conf *conf;
+    const struct ring *ring;
+    struct pass_options options;
+    unsigned partitions;
+    struct peer *peer; // [partitions]
+    uint64_t token;
+    uint64_t number;
+    uint64_t floor; // the floor of purged tombstones that is on all partitions
+    uint64_t max_packet_needed;
+    int64_t started_us;
+    struct crew *crew;
+    struct throttle throttle;
+    struct pass_counts counts;
+    atomic_bool fenced;
+    atomic_bool streams_failed;
+    atomic_bool verify_failed;
+    atomic_int exit_code;
+    atomic_size_t steps_done; // of steps_total, for the progress bar
+    size_t steps_total;
+};
+
+// pass_run carries out a pass over the partitions of `conf` and returns how it ended. `pass` is
+// filled in for the report; pass_fini follows.
+enum pass_exit pass_run(struct pass *pass, const struct conf *conf, const struct ring *ring,
+                        const struct address *addresses, const struct pass_options *options);
+
+void pass_fini(struct pass *pass);
+
+// pass_trouble notes that the pass ends with `code`, or with a worse one noted already, and tells
+// why in a line.
+void pass_trouble(struct pass *pass, enum pass_exit code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// pass_ask runs a statement on a partition. A partition that is lost by it is away from now on;
+// ERROR_REJECTED: the server refused, and nothing was told yet.
+enum error pass_ask(struct pass *pass, struct peer *peer, struct channel *channel,
+                    const struct bytes *sql, channel_on_row *on_row, void *context) MUST_USE;
+
+// pass_do is pass_ask for statements that are not supposed to be refused: tells it.
+enum error pass_do(struct pass *pass, struct peer *peer, struct channel *channel,
+                   const struct bytes *sql, channel_on_row *on_row, void *context) MUST_USE;
+
+static inline bool peer_up(const struct peer *peer)
+{
+    return atomic_load(&peer->state) == PEER_UP;
+}
+
+// pass_stopped is true when nothing more must be changed anywhere.
+static inline bool pass_stopped(const struct pass *pass)
+{
+    return atomic_load(&pass->fenced);
+}
+
+// pass_all_up is true while every partition of the configuration takes part.
+bool pass_all_up(const struct pass *pass);
+
+const char *peer_state_text(enum peer_state state);
+
+#endif
