@@ -87,6 +87,7 @@ install: all
 	for p in sherd-server sherd-sync; do install -D -m 755 $(BUILD)/$$p "$(DESTDIR)$(PREFIX)/bin/$$p" || exit; done
 	install -D -m 644 configuration.cfg "$(DESTDIR)$(PREFIX)/share/sherd/configuration.cfg"
 	install -D -m 644 database_definition.sql "$(DESTDIR)$(PREFIX)/share/sherd/database_definition.sql"
+	for f in tools/sherd-sync.*; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/sherd/$${f#tools/}" || exit; done
 	for f in docs/*.md; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/doc/sherd/$${f#docs/}" || exit; done
 
 uninstall:

@@ -629,6 +629,7 @@ void query_digest(struct bytes *sql, unsigned first, unsigned last, uint64_t flo
                  first, last);
 }
 
+// Not sorted: sorting would read the rows themselves, by their row ids.
 void query_list(struct bytes *sql, const uint16_t *slots, size_t count, uint64_t floor)
 {
     bytes_append_text(sql, "SELECT k,version FROM pairs FORCE INDEX(by_slot_version_expires)"
@@ -637,7 +638,6 @@ void query_list(struct bytes *sql, const uint16_t *slots, size_t count, uint64_t
         bytes_format(sql, "%s%u", i ? "," : "", slots[i]);
     bytes_append_text(sql, ")AND NOT ");
     append_dead(sql, floor);
-    bytes_append_text(sql, " ORDER BY k");
 }
 
 void query_purge(struct bytes *sql, unsigned first, unsigned last, uint64_t floor, unsigned limit)
@@ -647,15 +647,24 @@ void query_purge(struct bytes *sql, unsigned first, unsigned last, uint64_t floo
     bytes_format(sql, " LIMIT %u;", limit);
 }
 
-void query_drop(struct bytes *sql, const struct slice *keys, const uint64_t *versions, size_t count)
+static void append_rows(struct bytes *sql, const char *compare, const struct slice *keys,
+                        const uint64_t *versions, size_t count)
 {
-    bytes_append_text(sql, "DELETE FROM pairs WHERE ");
     for (size_t i = 0; i < count; i++) {
         bytes_append_text(sql, i ? " OR k=" : "k=");
         query_quote(sql, keys[i]);
-        bytes_format(sql, " AND version=%llu", (number)versions[i]);
+        bytes_format(sql, " AND version%s%llu", compare, (number)versions[i]);
     }
     bytes_append_char(sql, ';');
+}
+
+// What SQL removed before such a row was written must not be taken for its removal.
+void query_drop(struct bytes *sql, const struct slice *keys, const uint64_t *versions, size_t count)
+{
+    bytes_append_text(sql, "DELETE FROM pairs WHERE ");
+    append_rows(sql, "=", keys, versions, count);
+    bytes_append_text(sql, "DELETE FROM removed WHERE ");
+    append_rows(sql, "<=", keys, versions, count);
 }
 
 void query_log_head(struct bytes *sql, unsigned limit)

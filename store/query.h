@@ -184,7 +184,7 @@ void query_materialised(struct bytes *sql);
 // out of the first two.
 void query_digest(struct bytes *sql, unsigned first, unsigned last, uint64_t floor);
 
-// query_list asks for k, version of the rows in slots, in the order of keys, without those that
+// query_list asks for k, version of the rows in slots, in no order, without those that
 // were dead before `floor`.
 void query_list(struct bytes *sql, const uint16_t *slots, size_t count, uint64_t floor);
 

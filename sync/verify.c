@@ -213,7 +213,7 @@ static void list_rows(struct chunk *c, unsigned i)
     query_list(&c->sql, c->slot, c->slots, c->pass->floor);
     if (pass_do(c->pass, peer, channel, &c->sql, take_listed, &c->list[i]))
         c->failed = true;
-    keys_settle(&c->list[i]);
+    keys_sort(&c->list[i]);
 }
 
 // next_key returns the smallest key that is not merged yet.
