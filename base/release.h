@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The version of this release, of both programs, by semver.org: what docs/ promise is the interface.
+// The version of both programs, by semver.org: what docs/ promises is the interface.
 #ifndef BASE_RELEASE_H
 #define BASE_RELEASE_H
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/release.h"
 #include "server/document.h"
-#include "server/release.h"
 #include "server/reply.h"
 #include "server/target.h"
 #include "server/worker.h"

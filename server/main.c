@@ -17,8 +17,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/release.h"
 #include "conf/conf.h"
-#include "server/release.h"
 #include "server/worker.h"
 
 enum {
