@@ -226,6 +226,16 @@ int64_t outlook_reference_us(const struct outlook *o)
     return o->reference_us;
 }
 
+void outlook_see(struct outlook *o, uint64_t version)
+{
+    int64_t seen = version_unix_us(version);
+    if (seen <= clock_unix_us() + o->offset_max_us)
+        return; // floors are above that anyway
+    int64_t last = atomic_load(&o->shared->floor_us);
+    while (seen > last && !atomic_compare_exchange_weak(&o->shared->floor_us, &last, seen))
+        ;
+}
+
 int64_t outlook_floor_us(struct outlook *o)
 {
     int64_t floor = clock_unix_us();

@@ -30,7 +30,7 @@ struct outlook;
 
 // What the threads of a process tell each other at once.
 struct outlook_shared {
-    atomic_int_least64_t floor_us;   // the last floor that was given
+    atomic_int_least64_t floor_us;   // the last floor that was given, or a later version
     atomic_int_least64_t diverted[]; // [partitions]: clock_ms until which a home may be diverted
 };
 
@@ -76,6 +76,10 @@ uint64_t outlook_holds(const struct outlook *outlook, unsigned id, unsigned targ
 // most; outlook_reference_us the same for the median of all clocks, this machine's included.
 int64_t outlook_offset_us(const struct outlook *outlook, unsigned id);
 int64_t outlook_reference_us(const struct outlook *outlook);
+
+// outlook_see notes a version that a partition gave. One may lie in the future: after a raised
+// write the next one of the same key is a little later, whatever the clock.
+void outlook_see(struct outlook *outlook, uint64_t version);
 
 // outlook_floor_us returns a time (microseconds since 1970 UTC) for a write whose key may be
 // written elsewhere: greater than that of any version that was given, or that a frozen partition

@@ -99,6 +99,9 @@ static void dispatch(struct store *store, struct operation *operation);
 
 static void end(struct operation *operation, const struct outcome *outcome)
 {
+    if (outcome->error == ERROR_NONE)
+        outlook_see(operation->store->outlook,
+                    operation_writes(operation) ? outcome->stamp.version : outcome->pair.version);
     operation->on_done = operation->caller_done;
     operation->on_done(operation, outcome);
 }

@@ -199,7 +199,9 @@ class Run:
                 self.heal(fault)
             for entry in [w for w in waiting if now >= began + w[0]]:
                 waiting.remove(entry)
-                made.append((max(began + entry[1], now + FAULTS[entry[2]].lead), self.make(entry[2])))
+                fault = self.make(entry[2])
+                if fault:
+                    made.append((max(began + entry[1], now + FAULTS[entry[2]].lead), fault))
             for entry in [m for m in made if now >= m[0]]:
                 made.remove(entry)
                 self.inject(entry[1])
@@ -207,7 +209,11 @@ class Run:
 
     def make(self, name):
         self.notes["faults made"] += 1
-        return FAULTS[name](self, random.Random("%s/%s/%d" % (self.seed, name, self.notes["faults made"])))
+        try:
+            return FAULTS[name](self, random.Random("%s/%s/%d" % (self.seed, name, self.notes["faults made"])))
+        except (ProcessLookupError, FileNotFoundError):  # no backup of a partition that is down
+            self.notes["faults left out"] += 1
+            return None
 
     def inject(self, fault):
         if fault.node in [other.node for other in self.open_faults]:
