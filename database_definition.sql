@@ -105,9 +105,6 @@ IF @sherd_apply THEN
 ELSEIF @sherd_ceiling < TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) THEN
   SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30004, MESSAGE_TEXT = 'the clock of the partition has run away';
 ELSE
-  IF @sherd_node IS NULL THEN -- not a connection of Sherd
-    SET @sherd_node = (SELECT id FROM sherd_partition);
-  END IF;
   SET NEW.version = GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
                              IFNULL(@sherd_floor, 0)) << 10 | IFNULL(@sherd_node, 0),
       NEW.created = NEW.version,
@@ -121,9 +118,6 @@ IF @sherd_apply THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'version more than 5 s in the future';
   END IF;
 ELSE
-  IF @sherd_node IS NULL THEN
-    SET @sherd_node = (SELECT id FROM sherd_partition);
-  END IF;
   SET NEW.version = GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
                              IFNULL(@sherd_floor, 0), (OLD.version >> 10) + 1) << 10 | IFNULL(@sherd_node, 0),
       NEW.created = IF(NEW.k = OLD.k AND (OLD.expires = 0 OR OLD.expires >
@@ -167,9 +161,6 @@ END IF //
 -- A trigger may not write its own table, so that DELETE only leaves notes; sync makes the tombstone.
 CREATE OR REPLACE TRIGGER pairs_after_delete AFTER DELETE ON pairs FOR EACH ROW
 IF NOT IFNULL(@sherd_apply, 0) THEN
-  IF @sherd_node IS NULL THEN
-    SET @sherd_node = (SELECT id FROM sherd_partition);
-  END IF;
   INSERT INTO removed (k, version)
   VALUES (OLD.k, GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
                           (OLD.version >> 10) + 1) << 10 | IFNULL(@sherd_node, 0))
@@ -284,9 +275,6 @@ IF @sherd_apply THEN
 ELSEIF @sherd_ceiling < TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) THEN
   SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30004, MESSAGE_TEXT = 'the clock of the partition has run away';
 ELSE
-  IF @sherd_node IS NULL THEN -- not a connection of Sherd
-    SET @sherd_node = (SELECT id FROM sherd_partition);
-  END IF;
   SET NEW.version = GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
                              IFNULL(@sherd_floor, 0)) << 10 | IFNULL(@sherd_node, 0),
       NEW.created = NEW.version,
@@ -300,9 +288,6 @@ IF @sherd_apply THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'version more than 5 s in the future';
   END IF;
 ELSE
-  IF @sherd_node IS NULL THEN
-    SET @sherd_node = (SELECT id FROM sherd_partition);
-  END IF;
   SET NEW.version = GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
                              IFNULL(@sherd_floor, 0), (OLD.version >> 10) + 1) << 10 | IFNULL(@sherd_node, 0),
       NEW.created = IF(NEW.k = OLD.k AND (OLD.expires = 0 OR OLD.expires >
@@ -346,9 +331,6 @@ END IF //
 -- A trigger may not write its own table, so that DELETE only leaves notes; sync makes the tombstone.
 CREATE OR REPLACE TRIGGER pairs_after_delete AFTER DELETE ON pairs FOR EACH ROW
 IF NOT IFNULL(@sherd_apply, 0) THEN
-  IF @sherd_node IS NULL THEN
-    SET @sherd_node = (SELECT id FROM sherd_partition);
-  END IF;
   INSERT INTO removed (k, version)
   VALUES (OLD.k, GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
                           (OLD.version >> 10) + 1) << 10 | IFNULL(@sherd_node, 0))

@@ -333,7 +333,7 @@ void query_sync_lock(struct bytes *sql, const char *database)
 {
     bytes_append_text(sql, "SELECT GET_LOCK(CONCAT('sherd_sync:',");
     query_quote(sql, slice_of(database));
-    bytes_append_text(sql, "),0)");
+    bytes_append_text(sql, "),1)"); // a second: that of a sync that just ended may still be there
 }
 
 void query_own(struct bytes *sql, unsigned id, uint64_t token)

@@ -42,6 +42,7 @@ struct copying {
     struct keys wanted_keys; // to fetch
     struct keys large;       // keys whose values are fetched one by one
     struct piece piece;
+    bool left_out; // rows that the target does not take yet
     struct bytes sql;
     bool (*wanted)(const struct copy *copy, const struct pair *pair); // copy_page: or NULL
     struct bytes *at; // copy_page: key of the last row
@@ -59,6 +60,7 @@ static void drop_future_rows(struct copying *c, uint64_t limit)
             c->piece.row[kept++] = c->piece.row[i];
     uint64_t dropped = c->piece.count - kept;
     c->piece.count = kept;
+    c->left_out = c->left_out || dropped;
     if (dropped && atomic_fetch_add(&pass->counts.rejected, dropped) == 0)
         pass_trouble(pass, PASS_BUSY,
                      "partition-%u holds rows of more than 5 s in the future of partition-%u",
@@ -99,7 +101,8 @@ static void build_block(struct copying *c, bool last)
     if (c->piece.count)
         query_apply_tail(&c->sql);
     if (last && copy->cursor)
-        peer_put_cursor(c->pass, copy->cursor, copy->from->conf->id, &c->sql);
+        peer_put_cursor(c->pass, c->left_out && copy->held ? copy->held : copy->cursor,
+                        copy->from->conf->id, &c->sql);
     query_commit(&c->sql);
 }
 
@@ -349,6 +352,8 @@ static bool can_copy(const struct copying *c)
 
 static void end_copying(struct copying *c)
 {
+    if (c->copy->left_out && c->left_out)
+        *c->copy->left_out = true;
     keys_fini(&c->there);
     keys_fini(&c->here);
     keys_fini(&c->wanted_keys);

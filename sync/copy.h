@@ -22,6 +22,9 @@ struct copy {
     bool repairs;      // counts as repaired instead of copied
     // Stored together with the last rows, or alone; NULL for none.
     const struct cursor *cursor;
+    // Stored instead when rows had to be left out, and *left_out set.
+    const struct cursor *held;
+    bool *left_out;
 };
 
 // copy_run copies. ERROR_REJECTED and ERROR_OUTCOME have been told.

@@ -23,7 +23,10 @@ struct stream {
     struct cursor *cursor;
     struct channel *source;
     struct keys keys;
-    uint64_t last;  // number of the page's last entry
+    struct cursor held; // as it was before the page
+    bool left_out;      // rows that the destination did not take yet
+    uint64_t last;      // number of the page's last entry
+
     size_t entries; // of the page
     bool in_gaps;
     struct bytes sql;
@@ -49,20 +52,43 @@ static enum error take_entry(const struct row *row, void *context)
     return keys_add(&s->keys, key, 0);
 }
 
+// copy_page_of_log copies what the page names. If rows have to be left out (they lie in the future
+// by the destination's clock) the whole page stays a gap, to be read again.
+static enum error copy_page_of_log(struct stream *s)
+{
+    bool left_out = false;
+    enum error error = s->in_gaps
+                           ? ERROR_NONE
+                           : cursor_miss(&s->held, s->held.high + 1, s->last, s->from->mark_ms);
+    keys_sort(&s->keys);
+    const struct copy copy = {.hand = s->hand,
+                              .from = s->from,
+                              .to = s->to,
+                              .keys = &s->keys,
+                              .cursor = s->cursor,
+                              .held = &s->held,
+                              .left_out = &left_out};
+    if (!error)
+        error = copy_run(&copy);
+    if (!error && left_out)
+        error = cursor_copy(s->cursor, &s->held);
+    s->left_out = s->left_out || left_out;
+    return error;
+}
+
 // read_page runs the statement in s->sql and copies what its entries name; the cursor goes along
 // with the rows.
 static enum error read_page(struct stream *s)
 {
     keys_clear(&s->keys);
     s->entries = 0;
-    enum error error = pass_do(s->pass, s->from, s->source, &s->sql, take_entry, s);
+    enum error error = cursor_copy(&s->held, s->cursor);
+    if (!error)
+        error = pass_do(s->pass, s->from, s->source, &s->sql, take_entry, s);
     bytes_clear(&s->sql);
     if (error || s->keys.count == 0)
         return error; // the cursor is stored at the end
-    keys_sort(&s->keys);
-    const struct copy copy = {
-        .hand = s->hand, .from = s->from, .to = s->to, .keys = &s->keys, .cursor = s->cursor};
-    return copy_run(&copy);
+    return copy_page_of_log(s);
 }
 
 static enum error read_log(struct stream *s)
@@ -189,7 +215,8 @@ static void run_stream(struct hand *hand, struct peer *from, struct peer *to)
     if (error || pass_stopped(pass))
         atomic_store(&pass->streams_failed, true);
     else
-        reading->done = followed;
+        reading->done = followed && !s.left_out;
+    cursor_fini(&s.held);
     keys_fini(&s.keys);
     bytes_fini(&s.sql);
     atomic_fetch_add(&pass->steps_done, 1);
