@@ -78,7 +78,7 @@ enum error cursor_parse(struct cursor *c, struct slice gaps)
     c->count = 0;
     while (rest.len) {
         struct gap gap;
-        if (!parse_gap(slice_token(&rest, ' '), &gap) || gap.from <= last || gap.to >= c->high)
+        if (!parse_gap(slice_token(&rest, ' '), &gap) || gap.from <= last || gap.to > c->high)
             return ERROR_MALFORMED;
         if (insert_gap(c, c->count, gap))
             return ERROR_MEMORY;

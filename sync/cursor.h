@@ -23,7 +23,7 @@ struct gap {
     uint64_t since; // mark before that: what fills it did not begin earlier
 };
 
-// Invariants: gaps are sorted, do not touch high, overlap nowhere.
+// Invariants: gaps are sorted, overlap nowhere, and end at high at the latest.
 struct cursor {
     uint64_t pass;
     uint64_t high; // every number up to it was read, or is in a gap

@@ -112,7 +112,7 @@ static void cursor_parse__refuses_what_cursor_format_does_not_write(void **state
         "1-2@3:4,",
         "1-2@3:4 2-3@3:4",
         "5-6@1:1 1-2@1:1",
-        "99-100@1:1",
+        "99-101@1:1",
         "-1-2@3:4",
         "1-2@3:4  5-6@3:4",
         "a-2@3:4",
