@@ -76,6 +76,14 @@ static void set_state(struct connection *c, enum connection_state state)
     c->state = state;
 }
 
+static void unwatch(struct connection *c)
+{
+    if (c->io_flags)
+        event_del(&c->io);
+    c->io_flags = 0;
+    c->fd = -1;
+}
+
 static void release_result(struct connection *c)
 {
     if (c->result)
@@ -88,11 +96,8 @@ static void close_connection(struct connection *c)
     set_state(c, CONNECTION_CLOSED);
     event_del(&c->timer);
     event_del(&c->later);
-    if (c->io_flags)
-        event_del(&c->io);
-    c->io_flags = 0;
+    unwatch(c);
     release_result(c);
-    c->fd = -1;
     int fd = mysql_get_socket(&c->mysql); // none if the library has closed it already
     if (fd >= 0)
         shutdown(fd, SHUT_WR); // the farewell of mysql_close could block on a full socket
@@ -120,8 +125,7 @@ static void wait_for(struct connection *c, int wanted)
     int fd = mysql_get_socket(&c->mysql);
     if (fd == c->fd && flags == c->io_flags)
         return;
-    if (c->io_flags)
-        event_del(&c->io);
+    unwatch(c);
     c->fd = fd;
     c->io_flags = flags;
     event_assign(&c->io, c->base, fd, flags, on_io, c);
@@ -129,8 +133,12 @@ static void wait_for(struct connection *c, int wanted)
 }
 
 // step_done takes what a _start or _cont returned: 0, and the step is over, or what to wait for.
+// When the library has closed the socket, its number may soon be that of a client's: the loop would
+// take that one for watched already, and never hear of it.
 static void step_done(struct connection *c, int wanted)
 {
+    if (mysql_get_socket(&c->mysql) != c->fd)
+        unwatch(c);
     if (wanted)
         wait_for(c, wanted);
     else if (c->inside)
@@ -329,6 +337,7 @@ static void end_call(struct connection *c)
 {
     int fd = mysql_get_socket(&c->mysql);
     c->timed_out = true;
+    unwatch(c);
     if (fd >= 0)
         shutdown(fd, SHUT_RDWR);
     while (step_continue(c, MYSQL_WAIT_READ | MYSQL_WAIT_WRITE | MYSQL_WAIT_TIMEOUT))

@@ -226,11 +226,17 @@ int64_t outlook_reference_us(const struct outlook *o)
     return o->reference_us;
 }
 
+// A clock that has run away must not take all others along.
+static bool is_believable(const struct outlook *o, int64_t version_us)
+{
+    return version_us <= clock_unix_us() + o->reference_us + CLOCK_BOUND_US;
+}
+
 void outlook_see(struct outlook *o, uint64_t version)
 {
     int64_t seen = version_unix_us(version);
-    if (seen <= clock_unix_us() + o->offset_max_us)
-        return; // floors are above that anyway
+    if (seen <= clock_unix_us() + o->offset_max_us || !is_believable(o, seen))
+        return; // floors are above it anyway, or shall not follow it
     int64_t last = atomic_load(&o->shared->floor_us);
     while (seen > last && !atomic_compare_exchange_weak(&o->shared->floor_us, &last, seen))
         ;
@@ -244,7 +250,7 @@ int64_t outlook_floor_us(struct outlook *o)
             floor = o->view[i].wake_us;
     floor += o->offset_max_us;
     for (unsigned i = 0; i < o->partitions; i++)
-        if (o->view[i].held_us > floor)
+        if (o->view[i].held_us > floor && is_believable(o, o->view[i].held_us))
             floor = o->view[i].held_us;
     floor++;
     int64_t last = atomic_load(&o->shared->floor_us), next;

@@ -384,6 +384,11 @@ void query_set_pass(struct bytes *sql, uint64_t pass)
     bytes_format(sql, "UPDATE sherd_partition SET pass=%llu;", (number)pass);
 }
 
+void query_set_cursor_pass(struct bytes *sql, unsigned source, uint64_t pass)
+{
+    bytes_format(sql, "UPDATE cursors SET pass=%llu WHERE source=%u;", (number)pass, source);
+}
+
 void query_set_floor(struct bytes *sql, uint64_t floor)
 {
     bytes_format(sql, "UPDATE sherd_partition SET floor=GREATEST(floor,%llu);", (number)floor);

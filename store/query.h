@@ -108,6 +108,7 @@ void query_set_id(struct bytes *sql, unsigned id); // it holds another partition
 void query_set_doubted(struct bytes *sql, uint64_t floor);
 void query_set_seeded(struct bytes *sql, uint64_t pass, uint32_t ring, uint64_t floor);
 void query_set_pass(struct bytes *sql, uint64_t pass);
+void query_set_cursor_pass(struct bytes *sql, unsigned source, uint64_t pass);
 void query_set_floor(struct bytes *sql, uint64_t floor);
 void query_set_verified(struct bytes *sql, unsigned slot);
 

@@ -179,6 +179,7 @@ static void run(struct pass *pass)
     verify_run(pass);
     peers_seeded(pass);
     peers_clear_diverts(pass);
+    peers_number_again(pass);
     purge_trim_logs(pass);
     if (!pass->options.dry_run)
         streams_measure(pass);

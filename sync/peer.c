@@ -315,6 +315,30 @@ void peers_number(struct pass *pass)
         all_peers(pass, number_peer);
 }
 
+static void remember_others(struct pass *pass, struct peer *peer)
+{
+    struct bytes sql = {0};
+    query_guard(&sql, pass->token, 2);
+    for (unsigned i = 0; i < pass->partitions; i++) {
+        const struct peer *source = &pass->peer[i];
+        if (source != peer && source->trusted && peer_up(source))
+            query_set_cursor_pass(&sql, source->conf->id, pass->number);
+    }
+    query_commit(&sql);
+    if (pass_do(pass, peer, peer->control, &sql, NULL, NULL) && peer_up(peer))
+        atomic_store(&peer->state, PEER_AWAY);
+    bytes_fini(&sql);
+}
+
+void peers_number_again(struct pass *pass)
+{
+    if (pass->options.dry_run || pass->partitions == 1)
+        return;
+    pass->number++;
+    all_peers(pass, number_peer);
+    all_peers(pass, remember_others);
+}
+
 static enum error take_mark(const struct row *row, void *context)
 {
     struct peer *peer = context;

@@ -26,6 +26,10 @@ void peers_judge(struct pass *pass);
 // peers_number gives the pass its number and tells it to the trusted partitions.
 void peers_number(struct pass *pass);
 
+// peers_number_again ends the pass with a new number. A backup that was made during the pass lacks
+// what was read after it: now the others remember more than it knows.
+void peers_number_again(struct pass *pass);
+
 // peers_mark sets the mark in each log, and no longer trusts a partition whose log went back.
 void peers_mark(struct pass *pass);
 

@@ -57,6 +57,16 @@ class Partitions(Nodes):
         with open(path + ".new", "w", encoding="ascii") as file:
             file.write("%+.3f\n" % seconds)
         os.rename(path + ".new", path)
+        wait_until(lambda: self.shows_clock(node, seconds), 5, "node %d %+g s" % (node, seconds))
+
+    def shows_clock(self, node, seconds):
+        """The library looks at the file once a second. A node that does not answer looks before it does again."""
+        try:
+            done = subprocess.run(self.client(node, None, "-e", "SELECT UNIX_TIMESTAMP(NOW(6))"),
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=1)
+        except subprocess.TimeoutExpired:
+            return True
+        return done.returncode or abs(float(done.stdout) - seconds - time.time()) < 0.2
 
     def replace(self, node, source):
         """Puts the data of another directory in place of a node's, which does not run."""

@@ -177,6 +177,35 @@ class Killed(FailureTest):
         self.check_values(others + dead)
 
 
+class Cut(FailureTest):
+    """The server's connections are ended one after the other, while clients open theirs."""
+
+    def test_every_client_that_connects_meanwhile_is_answered(self):
+        """A descriptor that the client library has closed may be a client's a moment later."""
+        stopping = threading.Event()
+        clients = [threading.Thread(target=self.connect, args=(n, stopping)) for n in range(8)]
+        self.addCleanup(stopping.set)
+        self.ended = []
+        for client in clients:
+            client.start()
+        for _ in range(200):
+            self.nodes.sql(2, "KILL USER sherd")
+        stopping.set()
+        for client in clients:
+            client.join()
+        self.assertEqual([], self.ended)
+        self.wait_back(2)
+
+    def connect(self, n, stopping):
+        key = self.keys[2][n]
+        while not stopping.is_set():
+            try:
+                self.status(key, "GET" if n % 2 else "PUT")
+            except Ended as error:
+                self.ended.append(error)
+                return
+
+
 class Frozen(FailureTest):
     """SIGSTOP: the node accepts connections and says nothing."""
 

@@ -769,6 +769,23 @@ static void outlook_floor_us__is_above_all_writes_that_are_held(void **state)
     end(f);
 }
 
+// After a raised write the next of its key is old + 1, in the future: what follows is later still.
+static void
+outlook_see__raises_the_floor_but_does_not_follow_a_clock_that_has_run_away(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(2, 0);
+    all_good(f);
+    int64_t now = clock_unix_us(), seen = now + 2 * (int64_t)SECOND_US;
+    outlook_see(f->o, (uint64_t)seen << VERSION_PARTITION_BITS);
+    assert_int_equal(outlook_floor_us(f->o), seen + 1);
+    outlook_see(f->o, (uint64_t)(now + 600 * (int64_t)SECOND_US) << VERSION_PARTITION_BITS);
+    assert_int_equal(outlook_floor_us(f->o), seen + 2);
+    say_diverts(f, 2, 1, (uint64_t)(now + 600 * (int64_t)SECOND_US) << VERSION_PARTITION_BITS | 2);
+    assert_int_equal(outlook_floor_us(f->o), seen + 3);
+    end(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -803,6 +820,8 @@ int main(void)
         cmocka_unit_test(outlook_reference_us__is_the_median_of_all_clocks),
         cmocka_unit_test(outlook_reference_us__takes_the_partitions_side_when_our_clock_is_wrong),
         cmocka_unit_test(outlook_floor_us__is_above_what_any_clock_shows),
+        cmocka_unit_test(
+            outlook_see__raises_the_floor_but_does_not_follow_a_clock_that_has_run_away),
         cmocka_unit_test(outlook_floor_us__is_above_what_a_silent_partition_may_stamp),
         cmocka_unit_test(outlook_floor_us__reckons_with_clocks_that_were_never_heard),
         cmocka_unit_test(outlook_floor_us__does_not_follow_a_clock_that_has_run_away),
