@@ -429,6 +429,21 @@ class TestPurge(SyncTest):
         self.settle()
         self.assert_equal_rows(1, 2)
 
+    def test_a_backup_made_during_a_pass_is_known_too(self):
+        """It lacks what the pass read of it later: what the others remember is above the number it has in the pass."""
+        self.put(1, "a")
+        self.sync()
+        number, remembered = self.passes()
+        self.assertEqual(number, remembered)
+        self.put(1, "b")
+        self.sync()
+        self.assertGreater(self.passes()[1], number + 1)
+
+    def passes(self):
+        """The number of the last pass that partition 2 knows, and which one of its passes partition 1 remembers."""
+        return (int(self.sql(2, "SELECT pass FROM sherd_partition")[0][0]),
+                int(self.sql(1, "SELECT pass FROM cursors WHERE source=2")[0][0]))
+
     def test_a_restored_backup_is_known_although_a_partition_is_away(self):
         self.put(1, "a")
         self.configure(3)
