@@ -207,6 +207,18 @@ static enum error worker_listen(struct worker *w)
     return ERROR_NONE;
 }
 
+// Timers of less than a millisecond are for store/gather.h.
+static struct event_base *new_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+    if (config && event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0)
+        base = event_base_new_with_config(config);
+    if (config)
+        event_config_free(config);
+    return base;
+}
+
 static enum error worker_new(struct workers *all, unsigned number, struct worker **worker)
 {
     static const struct timeval tick = {0, TICK_MS * 1000};
@@ -225,7 +237,7 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     list_init(&w->spare_requests);
     renew_date(w);
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    w->base = event_base_new();
+    w->base = new_base();
     if (!w->base || w->wake_fd < 0)
         return ERROR_SYSTEM;
     event_assign(&w->wake, w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "store/gather.h"
 
 enum {
-    PATIENCE_MS = 2, // reads wait this long for one read statement before another joins it
+    PATIENCE_US = 2000, // reads wait this long for one read statement before another joins it
 };
 
 enum direction {
@@ -21,7 +22,7 @@ struct lane {
     struct partition *partition;
     struct batch *batch;
     enum direction direction;
-    int64_t since; // clock_ms when it was sent
+    int64_t since; // clock_us when it was sent
     struct list link;
 };
 
@@ -31,17 +32,23 @@ struct partition {
     bool up;
     struct pool *pool;
     struct list queue[DIRECTIONS]; // of operations
-    size_t queued;
+    size_t queued[DIRECTIONS];
     struct list refused;  // operations that found the queue full
     struct list requests; // of partition_query
     bool page_turn;       // the next idle connection takes a request, if there is one
     struct list free;     // of lanes
     unsigned running[DIRECTIONS];
-    int64_t hurry_until;   // see store/batch.h
-    struct event patience; // PATIENCE_MS are over
+    int64_t hurry_until; // see store/batch.h
+    struct gather gather;
+    struct event patience; // reads have waited long enough
     struct partition_stats stats;
     struct lane lane[]; // one a connection
 };
+
+static size_t all_queued(const struct partition *p)
+{
+    return p->queued[READS] + p->queued[WRITES];
+}
 
 static void want_work(struct partition *p)
 {
@@ -72,6 +79,8 @@ static void on_batch_done(struct batch *batch, void *context)
     struct lane *lane = context;
     struct partition *p = lane->partition;
     (void)batch;
+    if (lane->direction == READS)
+        gather_answered(&p->gather, clock_us() - lane->since);
     p->running[lane->direction]--;
     list_append(&p->free, &lane->link);
     want_work(p);
@@ -81,7 +90,7 @@ static void on_batch_again(struct operation *operation, void *context)
 {
     struct lane *lane = context;
     list_prepend(&lane->partition->queue[lane->direction], &operation->link);
-    lane->partition->queued++;
+    lane->partition->queued[lane->direction]++;
     want_work(lane->partition);
 }
 
@@ -118,41 +127,47 @@ static void on_pool_clock(struct pool_clock *clock, bool floor, void *context)
 // ---------------------------------------------------------------- work
 
 // drop_late ends what has waited too long at the front of a queue.
-static void drop_late(struct partition *p, struct list *queue)
+static void drop_late(struct partition *p, enum direction direction)
 {
     int64_t now = clock_ms();
     struct list *link;
-    while ((link = list_first(queue))) {
+    while ((link = list_first(&p->queue[direction]))) {
         struct operation *operation = CONTAINER_OF(link, struct operation, link);
         if (operation->deadline > now)
             return;
         list_remove(link);
-        p->queued--;
+        p->queued[direction]--;
         end_unavailable(p, operation);
     }
 }
 
-// may_read tells whether waiting reads should leave now. While one read statement is under way the
-// others are better off together in the next than alone in a second beside it; but not behind a
-// slow one, nor when they already fill a statement.
-static bool may_read(struct partition *p)
+// read_wait_us returns for how many microseconds waiting reads should wait longer. While one read
+// statement is under way the others are better off together in the next than alone in a second
+// beside it; but not behind a slow one, nor when they already fill a statement.
+static int64_t read_wait_us(struct partition *p)
 {
-    static const struct timeval patience = {0, PATIENCE_MS * 1000};
-    int64_t now = clock_ms();
-    if (list_empty(&p->queue[READS]))
-        return false;
-    if (p->running[READS] == 0 || p->queued >= p->options.batch)
-        return true;
+    int64_t now = clock_us(), last = now - PATIENCE_US;
+    if (p->queued[READS] >= p->options.batch)
+        return 0;
+    if (p->running[READS] == 0)
+        return gather_wait_us(&p->gather, p->queued[READS], now);
     for (unsigned i = 0; i < p->options.pool.connections; i++) {
         const struct lane *lane = &p->lane[i];
         bool reads = list_empty(&lane->link) && lane->direction == READS;
-        if (reads && now - lane->since < PATIENCE_MS) {
-            if (!evtimer_pending(&p->patience, NULL))
-                evtimer_add(&p->patience, &patience);
-            return false;
-        }
+        if (reads && lane->since > last)
+            last = lane->since;
     }
-    return true;
+    return last + PATIENCE_US - now;
+}
+
+static bool may_read(struct partition *p)
+{
+    int64_t wait = p->queued[READS] ? read_wait_us(p) : 0;
+    if (wait) {
+        const struct timeval tv = {0, (suseconds_t)wait};
+        evtimer_add(&p->patience, &tv);
+    }
+    return p->queued[READS] && !wait;
 }
 
 static void on_patience(evutil_socket_t fd, short what, void *context)
@@ -186,9 +201,11 @@ static bool run_one(struct partition *p)
     struct lane *lane = CONTAINER_OF(first, struct lane, link);
     list_remove(first);
     lane->direction = direction;
-    lane->since = clock_ms();
+    lane->since = clock_us();
     size_t count = batch_fill(lane->batch, &p->queue[direction]);
-    p->queued -= count;
+    p->queued[direction] -= count;
+    if (direction == READS)
+        gather_sent(&p->gather, count);
     p->running[direction]++;
     histogram_add(direction == READS ? &p->stats.reads : &p->stats.writes, 1, count);
     batch_run(lane->batch, p->pool);
@@ -236,12 +253,12 @@ void partition_work(struct partition *p)
     if (pool_state(p->pool) == POOL_DOWN) {
         list_splice(&p->refused, &p->queue[READS]);
         list_splice(&p->refused, &p->queue[WRITES]);
-        p->queued = 0;
+        p->queued[READS] = p->queued[WRITES] = 0;
         end_all(p, &p->refused);
         refuse_requests(p);
     }
-    drop_late(p, &p->queue[READS]);
-    drop_late(p, &p->queue[WRITES]);
+    drop_late(p, READS);
+    drop_late(p, WRITES);
     drop_late_requests(p);
     // Pages of listings and batches take turns, so that neither starves the other.
     bool ran = true;
@@ -249,24 +266,25 @@ void partition_work(struct partition *p)
         p->page_turn = !p->page_turn;
         ran = p->page_turn ? run_request(p) || run_one(p) : run_one(p) || run_request(p);
     }
-    counter_set(&p->stats.queued, p->queued);
+    counter_set(&p->stats.queued, all_queued(p));
 }
 
 // ---------------------------------------------------------------- the interface
 
 void partition_submit(struct partition *p, struct operation *operation)
 {
-    struct list *queue = &p->queue[operation_writes(operation) ? WRITES : READS];
+    enum direction direction = operation_writes(operation) ? WRITES : READS;
+    struct list *queue = &p->queue[direction];
     operation->deadline = clock_ms() + p->options.pool.timeout_ms;
     operation->resent = false;
     operation->alone = false;
     counter_add(&p->stats.operations, 1);
     counter_add(&p->stats.diverts, operation->session.divert != 0);
     counter_add(&p->stats.applied, operation->session.apply);
-    if (p->queued >= p->options.queue)
+    if (all_queued(p) >= p->options.queue)
         queue = &p->refused;
     else
-        p->queued++;
+        p->queued[direction]++;
     list_append(queue, &operation->link);
     want_work(p);
 }
@@ -346,7 +364,7 @@ void partition_free(struct partition **partition)
 
 bool partition_idle(const struct partition *p)
 {
-    return p->queued == 0 && list_empty(&p->refused) && list_empty(&p->requests) &&
+    return all_queued(p) == 0 && list_empty(&p->refused) && list_empty(&p->requests) &&
            pool_busy(p->pool) == 0;
 }
 
