@@ -171,6 +171,13 @@ bench:
 	@$(MAKE) --no-print-directory -j2 all
 	@bench/run
 
+# Instructions a request, against those in bench/smoke.json; RECORD=yes writes them anew.
+.PHONY: bench-smoke
+bench-smoke:
+	@tools/packages build nodes check smoke
+	@$(MAKE) --no-print-directory -j2 all
+	@BUILD=$(BUILD) bench/smoke $(if $(RECORD),--record)
+
 .PHONY: clean help
 clean:
 	rm -rf $(BUILD)
@@ -180,5 +187,6 @@ help:
 	@echo 'make check            every test            make check-sanitized   the same under ASan and UBSan'
 	@echo 'make faults           a schedule of faults SEED=1, SEEDS=20 for many, FAULT=... only these'
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
-	@echo 'make lint format check-layers check-headers coverage bench'
+	@echo 'make bench            beside its peers    make bench-smoke       instructions a request, RECORD=yes'
+	@echo 'make lint format check-layers check-headers coverage'
 	@echo 'make install uninstall DESTDIR= PREFIX=$(PREFIX)'
