@@ -55,6 +55,27 @@ def free_port():
                 return port
 
 
+def cpu_seconds():
+    """What the processes of each session have used so far, by the session's id; servers are sessions of their own."""
+    used = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, encoding="latin-1") as file:
+                    fields = file.read().rpartition(") ")[2].split()
+            except OSError:  # it has gone
+                continue
+            session = int(fields[3])
+            used[session] = used.get(session, 0) + int(fields[11]) + int(fields[12])
+    return {session: ticks / os.sysconf("SC_CLK_TCK") for session, ticks in used.items()}
+
+
+def resident(pid):
+    """Kilobytes in memory."""
+    with open("/proc/%d/status" % pid, encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+
 class Process:
     """A server in a session of its own, so that a ^C in the terminal reaches only us."""
 
@@ -107,8 +128,13 @@ class Place(contextlib.ExitStack):
         self.callback(shutil.rmtree, self.directory, ignore_errors=True)
         os.chmod(self.directory, 0o711)  # servers that give up root pass through
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: sys.exit(128 + number))
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
         return self
+
+    def __exit__(self, *why):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the second ^C of who is impatient
+        return super().__exit__(*why)
 
     def path(self, *names):
         return os.path.join(self.directory, *names)
@@ -139,7 +165,9 @@ class Nodes:
     def __enter__(self):
         os.mkdir(self.directory, 0o700)
         try:
-            tool("nodes", "start", "--count", str(self.count), "--dir", self.directory)
+            # All that is measured has to fit.
+            tool("nodes", "start", "--count", str(self.count), "--dir", self.directory, "--",
+                 "--innodb-buffer-pool-size=1G")
             with open(os.path.join(ROOT, "database_definition.sql"), encoding="utf-8") as file:
                 definition = file.read() + "\nSET PASSWORD FOR sherd = PASSWORD('%s');\n" % self.password
             for node in self.all():
@@ -180,6 +208,18 @@ class Nodes:
                 if int(length[0][1]) < 1000:
                     break
                 time.sleep(0.1)
+
+
+    def schemas(self, count):
+        """Makes more databases with Sherd's definition, evenly over the nodes; returns (node, database) of each."""
+        with open(os.path.join(ROOT, "database_definition.sql"), encoding="utf-8") as file:
+            definition = file.read()
+        definition = definition[definition.index("CREATE DATABASE IF NOT EXISTS test_sherd"):]
+        databases = [(i % self.count + 1, "part_%d" % i) for i in range(count)]
+        for node in self.all():
+            self.sql(node, "".join(definition.replace("test_sherd", database) + "\nDELIMITER ;\n"
+                                   for where, database in databases if where == node), database=None)
+        return databases
 
 
 def sherd_config(nodes, port, store=(), server=(), databases=None):
