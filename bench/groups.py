@@ -29,7 +29,7 @@ LIST_RATE = 20          # a second: what one list costs, not how many go
 CURVE = (10, 25, 50, 75, 90)  # percent of the peak
 IDLE_CONNECTIONS = 10000
 PARTITIONS = (1, 8, 64)
-PARTITION_RATE = 5000
+PARTITION_RATE = 10000
 BULK_LINES = 100000
 STREAMS = 2
 
@@ -170,8 +170,8 @@ class Lists(Group):
     share = 0.3
 
     def things(self):
+        sherd = self.bench.peer(peers.Sherd)  # before there are keys: it trusts partitions that were blank
         self.fill()
-        sherd = self.bench.peer(peers.Sherd)
 
         def p50(answer):
             return answer["p50"] / 1000
@@ -183,7 +183,7 @@ class Lists(Group):
                 lister = Lister(sherd, text)
                 things.append(Thing("%s-%s" % (form.lower(), name), "GET /keys, %s, at the %s" % (form, name),
                                     lambda seconds, seed, lister=lister, where=where: p50(load.at_rate(
-                                        lister, LIST, LIST_RATE, seconds, seed, 0, 1, *where))))
+                                        lister, LIST, LIST_RATE, seconds, seed, "--connections", 1, *where))))
             things.append(Thing("direct-" + name, "direct SELECT k … LIMIT 1000, at the " + name,
                                 lambda seconds, seed, where=where: p50(load.direct(
                                     self.nodes, LIST, seconds, seed, 1, "--list", "--rate", LIST_RATE, *where))))

@@ -68,10 +68,10 @@ def fill(peer, shape):
     return json.loads(run(rate_command(peer, shape, 0, "--each")))["achieved"]
 
 
-def at_rate(peer, shape, rate, seconds, seed, writes=0, connections=CONNECTIONS):
-    """Open loop; returns achieved rate and latencies in microseconds."""
+def at_rate(peer, shape, rate, seconds, seed, *options):
+    """Open loop; returns achieved rate and latencies in microseconds. Later options win."""
     return json.loads(run(rate_command(peer, shape, seed, "--rate", max(1, int(rate)), "--seconds", seconds,
-                                       "--writes", writes, "--connections", connections)))
+                                       "--connections", CONNECTIONS, *options)))
 
 
 def closed(peer, shape, seconds, seed, writes=0):

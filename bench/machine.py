@@ -141,8 +141,8 @@ class Place(contextlib.ExitStack):
 
     def write(self, name, text):
         path = self.path(name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)  # it may hold a password
         return path
 
     def start(self, name, command, **options):

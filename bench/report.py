@@ -13,13 +13,15 @@ BEGIN, END = "<!-- bench: written by bench/run -->", "<!-- end of bench -->"
 
 CARRIES = (
     ("Sherd", "each partition's InnoDB log, `innodb_flush_log_at_trx_commit = 1`: one commit a batch"),
-    ("direct, fastify, web.py", "the same servers' InnoDB log, a commit a request, from a plain table `(k, v)` without triggers"),
+    ("direct, fastify, web.py",
+     "the same servers' InnoDB log, a commit a request, from a plain table `(k, v)` without triggers"),
     ("webdis + Redis, appendfsync always", "Redis' append-only file, one fsync a turn of its loop"),
     ("etcd", "the write-ahead log of one member, one fsync a batch of entries"),
     ("webdis + Redis, in memory; nginx", "nothing: used where nothing is written"),
 )
 
-# What Sherd is to reach: the ratio of its figure to the best of others in the same group. `sense` 1: at least, -1: at most.
+# What Sherd is to reach: the ratio of its figure to the best of others in the same group; `sense` 1: at least, -1: at
+# most.
 Target = collections.namedtuple("Target", "group work ours others name factor sense")
 
 
@@ -32,7 +34,8 @@ def ratios():
     yield from (Target("put", "PUT, durable", "sherd", others, name, factor, 1) for others, name, factor in (
         (["webdis-aof"], "webdis + Redis, appendfsync always", 1.3), (["fastify"], "fastify + mysql2", 5),
         (["etcd-v2", "etcd-v3"], "etcd, the faster API", 2), (direct, "direct upserts, their best", 1.8)))
-    yield Target("mixed", "mixed 90/10, 1 KB", "sherd-1000", ["webdis-aof-1000"], "webdis + Redis, appendfsync always", 1.2, 1)
+    yield Target("mixed", "mixed 90/10, 1 KB", "sherd-1000", ["webdis-aof-1000"], "webdis + Redis, appendfsync always",
+                 1.2, 1)
     for place in ("begin", "end"):
         yield Target("list", "list, 1000 keys at the %s of 1,000,000" % place, "json-" + place, ["direct-" + place],
                      "one direct SELECT", 5, -1)
@@ -56,8 +59,10 @@ def text_of(figure):
 def figure_of(group, name, part=None):
     """The median of a thing's figures (of a part of them, where they have parts), or None."""
     thing = group["things"].get(name)
-    if not thing or not thing["figures"]:
-        return None
+    return median_of(thing, part) if thing else None
+
+
+def median_of(thing, part=None):
     return median([figure[part] if part else figure for figure in thing["figures"]])
 
 
@@ -112,8 +117,10 @@ def table(group):
     parts = parts_of(group)
     spread = parts == [None] and group["rounds"] > 1
     yield ["", *(part or "median" for part in parts), *(["lowest to highest"] if spread else [])]
-    for name, thing in group["things"].items():
-        row = [thing["title"], *(text_of(figure_of(group, name, part)) for part in parts)]
+    titles = [thing["title"] for thing in group["things"].values()]
+    # What comes several times, at several loads, stands together.
+    for thing in sorted(group["things"].values(), key=lambda thing: titles.index(thing["title"])):
+        row = [thing["title"], *(text_of(median_of(thing, part)) for part in parts)]
         if spread:
             row.append("%s to %s" % (text_of(min(thing["figures"])), text_of(max(thing["figures"]))))
         yield row
@@ -126,10 +133,10 @@ def commit_ms(results):
 
 def circumstances(results):
     machine, options = results["machine"], results["options"]
-    lines = ["%d cores (%s), Linux %s, MariaDB %s, `innodb_flush_log_at_trx_commit = %s`; clients, servers and two partitions "
-             "share them." % (machine["cores"], machine["cpu"], machine["kernel"], machine["mariadb"], machine["flush"]),
-             "%d rounds of %d s, in alternation, medians; 64 keep-alive connections; 200,000 keys (20,000 of 10 KB). All data on "
-             "one disk%s." % (options["rounds"], options["seconds"], commit_ms(results)),
+    lines = ["%d cores (%s), Linux %s, MariaDB %s, `innodb_flush_log_at_trx_commit = %s`; clients, servers and two "
+             "partitions share them." % (machine["cores"], machine["cpu"], machine["kernel"], machine["mariadb"], machine["flush"]),
+             "%d rounds of %d s, in alternation, medians; 64 keep-alive connections; 200,000 keys (20,000 of 10 KB). All "
+             "data on one disk%s." % (options["rounds"], options["seconds"], commit_ms(results)),
              "Load of the machine before: %.1f. Servers that were not measured used at most %.1f %% of a core meanwhile."
              % (machine["load"], 100 * results["strays"])]
     nginx = figure_of(results["groups"].get("get", {"things": {}}), "nginx")
@@ -212,7 +219,7 @@ def bars(name, group):
                                                     "Sherd" in thing["title"], thing["title"]))
     spread = ["%g %d %g %g" % (median(thing["figures"]), i, min(thing["figures"]), max(thing["figures"]))
               for i, (_, thing) in enumerate(reversed(things))]
-    gnuplot(name, 70 + 26 * len(things), [
+    gnuplot(name, 110 + 26 * len(things), [
         "set title '%s'" % group["title"], "set xlabel '%s'" % group["unit"], "unset key", "set xrange [0:*]",
         "set yrange [-0.6:%g]" % (len(things) - 0.4), "set style fill solid", "set format x '%.0f'",
         "set border 3", "set tics nomirror", "set grid x",
@@ -227,12 +234,12 @@ def curve(group):
     lines = collections.defaultdict(list)
     for name, thing in group["things"].items():
         figure = thing["figures"][0]
-        lines[thing["title"]].append("%g %g %g" % (figure["rate"], figure["p50"] / 1000, figure["p99"] / 1000))
+        lines[thing["title"]].append("%g %g %g" % (figure["rate"] / 1000, figure["p50"] / 1000, figure["p99"] / 1000))
     data, plots = [], []
     for i, (title, rows) in enumerate(lines.items()):
         data += ["$d%d << E" % i, *rows, "E"]
         plots += ["$d%d using 1:2 with linespoints lw 2 pt 7 ps 0.5 lc %d title '%s, p50'" % (i, i + 1, title),
                   "$d%d using 1:3 with linespoints lw 2 pt 7 ps 0.5 dt 2 lc %d title 'p99'" % (i, i + 1)]
-    gnuplot("curve", 460, ["set title '%s'" % group["title"], "set xlabel 'requests a second'",
-                           "set ylabel 'milliseconds'", "set logscale y", "set grid", "set key outside bottom maxcols 2",
-                           "set format x '%.0f'", *data, "plot " + ", ".join(plots)])
+    gnuplot("curve", 520, ["set title '%s'" % group["title"], "set xlabel 'requests a second'",
+                           "set ylabel 'milliseconds'", "set logscale y", "set grid", "set key below maxcols 2",
+                           "set format x '%.0f k'", *data, "plot " + ", ".join(plots)])
