@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What is measured. A group is a list of things that are measured in turn, round after round (A B C A B C ...), because what
-a shared machine does to one of them it then does to all. A thing has a function that is given seconds and a seed, and
-returns a number, or the line of latencies of an open loop.
+"""What is measured. A group is a list of things that are measured in turn, round after round (A B C A B C ...), because
+what a shared machine does to one of them it then does to all. A thing has a function that is given seconds and a seed,
+and returns a number, or the line of latencies of an open loop.
 
 To measure something more, add a thing to a group here and, if it is to be compared, a target in report.py.
 """
@@ -66,8 +66,9 @@ class Get(Group):
     name, title, unit = "get", "GET, values of 100 bytes", "requests a second"
 
     def things(self):
-        return [self.closed(peer) for peer in (peers.Sherd, peers.WebdisMemory, peers.Fastify, peers.WebPy, peers.EtcdV2,
-                                               peers.Etcd, peers.Nginx)] + [self.direct(16), self.direct(64)]
+        return [self.closed(peer)
+                for peer in (peers.Sherd, peers.WebdisMemory, peers.Fastify, peers.WebPy, peers.EtcdV2, peers.Etcd,
+                             peers.Nginx)] + [self.direct(16), self.direct(64)]
 
 
 class Put(Group):
@@ -89,6 +90,7 @@ class Mixed(Group):
 class Sizes(Group):
     name, title, unit = "sizes", "Larger values", "requests a second"
     share = 0.5
+    most_rounds = 3
 
     def things(self):
         things = []
@@ -108,6 +110,7 @@ class Sizes(Group):
 class OpenLoop(Group):
     """Groups that keep to a rate, which is a part of what the same thing did at its best in this run."""
     unit = "microseconds"
+    share = 0.5
 
     def peak(self, kind):
         """Of "direct" or of a class of peers."""
@@ -132,7 +135,8 @@ class Latency(OpenLoop):
         return [self.at_rate(peers.Sherd, half, "sherd", "Sherd"),
                 self.at_rate("direct", self.peak("direct") / 2, "direct", "direct, 16 connections"),
                 self.at_rate("direct", half, "direct-same", "direct, at Sherd's rate"),
-                self.at_rate(peers.WebdisMemory, self.peak(peers.WebdisMemory) / 2, "webdis", "webdis + Redis, in memory"),
+                self.at_rate(peers.WebdisMemory, self.peak(peers.WebdisMemory) / 2, "webdis",
+                             "webdis + Redis, in memory"),
                 self.at_rate(peers.WebdisMemory, half, "webdis-same", "webdis + Redis, at Sherd's rate")]
 
 

@@ -76,7 +76,8 @@ def judged(results):
         if ours is None or not others:
             continue
         ratio = ours / (max(others) if target.sense > 0 else min(others))
-        yield (target.work, target.name, "%.2f" % ratio, "%s %g ×" % ("≥" if target.sense > 0 else "≤", target.factor),
+        sign = "≥" if target.sense > 0 else "≤"
+        yield (target.work, target.name, "%.2f" % ratio, "%s %g ×" % (sign, target.factor),
                (ratio - target.factor) * target.sense >= 0)
     yield from limits(groups)
 
@@ -134,9 +135,9 @@ def commit_ms(results):
 def circumstances(results):
     machine, options = results["machine"], results["options"]
     lines = ["%d cores (%s), Linux %s, MariaDB %s, `innodb_flush_log_at_trx_commit = %s`; clients, servers and two "
-             "partitions share them." % (machine["cores"], machine["cpu"], machine["kernel"], machine["mariadb"], machine["flush"]),
-             "%d rounds of %d s, in alternation, medians; 64 keep-alive connections; 200,000 keys (20,000 of 10 KB). All "
-             "data on one disk%s." % (options["rounds"], options["seconds"], commit_ms(results)),
+             "partitions share them." % tuple(machine[name] for name in ("cores", "cpu", "kernel", "mariadb", "flush")),
+             "%d rounds of %d s, in alternation, medians; 64 keep-alive connections; 200,000 keys (20,000 of 10 KB). "
+             "All data on one disk%s." % (options["rounds"], options["seconds"], commit_ms(results)),
              "Load of the machine before: %.1f. Servers that were not measured used at most %.1f %% of a core meanwhile."
              % (machine["load"], 100 * results["strays"])]
     nginx = figure_of(results["groups"].get("get", {"things": {}}), "nginx")
