@@ -32,7 +32,7 @@ server_c = $(filter-out server/main.c,$(wildcard server/*.c))
 sync_c   = $(filter-out sync/main.c,$(wildcard sync/*.c))
 mains_c  = server/main.c sync/main.c
 parts_c  = $(base_c) $(conf_c) $(store_c) $(server_c) $(sync_c)
-headers  = $(wildcard base/*.h conf/*.h store/*.h server/*.h sync/*.h)
+headers  = $(wildcard base/*.h conf/*.h store/*.h server/*.h sync/*.h bench/*.h)
 tests_c  = $(wildcard tests/base/*.c tests/conf/*.c tests/store/*.c tests/server/*.c tests/sync/*.c)
 sources  = $(parts_c) $(mains_c) $(tests_c) $(wildcard tests/fuzz/*.c bench/*.c)
 
@@ -62,6 +62,10 @@ $(BUILD)/%.o: %.c | packages-build
 $(BUILD)/llhttp/%.o: | packages-build
 	@mkdir -p $(@D)
 	$(call quiet,cc  )$(CC) $(LLHTTP_FLAGS) $(CFLAGS) -c -o $@ $(LLHTTP)/$*.c
+
+# The clients of the benchmark.
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libsherd.a
+	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsherd.a
 	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
@@ -168,8 +172,18 @@ coverage:
 .PHONY: bench
 bench:
 	@tools/packages build nodes check bench
+	@$(MAKE) --no-print-directory -j2 all bench-clients
+	@BUILD=$(BUILD) bench/run $(BENCH)
+
+.PHONY: bench-clients
+bench-clients: $(BUILD)/bench/direct $(BUILD)/bench/rate
+
+# Instructions a request, against those in bench/smoke.json; RECORD=yes writes them anew.
+.PHONY: bench-smoke
+bench-smoke:
+	@tools/packages build nodes check smoke
 	@$(MAKE) --no-print-directory -j2 all
-	@bench/run
+	@BUILD=$(BUILD) bench/smoke $(if $(RECORD),--record)
 
 .PHONY: clean help
 clean:
@@ -180,5 +194,6 @@ help:
 	@echo 'make check            every test            make check-sanitized   the same under ASan and UBSan'
 	@echo 'make faults           a schedule of faults SEED=1, SEEDS=20 for many, FAULT=... only these'
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
-	@echo 'make lint format check-layers check-headers coverage bench'
+	@echo 'make bench            beside its peers    make bench-smoke       instructions a request, RECORD=yes'
+	@echo 'make lint format check-layers check-headers coverage'
 	@echo 'make install uninstall DESTDIR= PREFIX=$(PREFIX)'
