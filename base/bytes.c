@@ -63,11 +63,10 @@ enum error slice_number(struct slice s, unsigned long long max, unsigned long lo
     for (size_t i = 0; i < s.len; i++) {
         if (s.data[i] < '0' || s.data[i] > '9')
             return ERROR_MALFORMED;
-        unsigned digit = (unsigned)(s.data[i] - '0');
-        large = large || n > max / 10 || n * 10 > max - digit || digit > max;
-        n = n * 10 + digit;
+        unsigned long long digit = (unsigned long long)(s.data[i] - '0');
+        large = __builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, digit, &n) || large;
     }
-    if (large)
+    if (large || n > max)
         return ERROR_TOO_LARGE;
     *number = n;
     return ERROR_NONE;
@@ -92,13 +91,11 @@ void bytes_shrink(struct bytes *b, size_t keep)
     bytes_clear(b);
 }
 
-char *bytes_room(struct bytes *b, size_t more)
+char *bytes_grow(struct bytes *b, size_t more)
 {
     assert(b->len <= b->cap);
     if (b->failed)
         return NULL;
-    if (more <= b->cap - b->len && b->data)
-        return b->data + b->len;
     if (more > SIZE_MAX / 2 - b->len) {
         b->failed = true;
         return NULL;
@@ -114,32 +111,6 @@ char *bytes_room(struct bytes *b, size_t more)
     b->data = data;
     b->cap = cap;
     return b->data + b->len;
-}
-
-void bytes_append(struct bytes *b, const void *data, size_t len)
-{
-    if (len == 0)
-        return;
-    char *room = bytes_room(b, len);
-    if (!room)
-        return;
-    memcpy(room, data, len);
-    b->len += len;
-}
-
-void bytes_append_slice(struct bytes *b, struct slice s)
-{
-    bytes_append(b, s.data, s.len);
-}
-
-void bytes_append_text(struct bytes *b, const char *text)
-{
-    bytes_append(b, text, strlen(text));
-}
-
-void bytes_append_char(struct bytes *b, char c)
-{
-    bytes_append(b, &c, 1);
 }
 
 void bytes_append_number(struct bytes *b, unsigned long long number)

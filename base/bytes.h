@@ -69,15 +69,42 @@ void bytes_clear(struct bytes *b);
 // bytes_shrink is bytes_clear that also gives back memory beyond `keep` bytes.
 void bytes_shrink(struct bytes *b, size_t keep);
 
+// bytes_grow is bytes_room for when there is too little.
+char *bytes_grow(struct bytes *b, size_t more);
+
 // bytes_room makes room for `more` bytes and returns where they go (add to len what was written);
 // NULL when memory is out.
-char *bytes_room(struct bytes *b, size_t more);
+static inline char *bytes_room(struct bytes *b, size_t more)
+{
+    bool enough = b->data && !b->failed && more <= b->cap - b->len;
+    return enough ? b->data + b->len : bytes_grow(b, more);
+}
 
-void bytes_append(struct bytes *b, const void *data, size_t len);
-void bytes_append_slice(struct bytes *b, struct slice s);
-void bytes_append_text(struct bytes *b, const char *text);
+static inline void bytes_append(struct bytes *b, const void *data, size_t len)
+{
+    char *room = len ? bytes_room(b, len) : NULL;
+    if (room) {
+        memcpy(room, data, len);
+        b->len += len;
+    }
+}
+
+static inline void bytes_append_slice(struct bytes *b, struct slice s)
+{
+    bytes_append(b, s.data, s.len);
+}
+
+static inline void bytes_append_text(struct bytes *b, const char *text)
+{
+    bytes_append(b, text, strlen(text));
+}
+
+static inline void bytes_append_char(struct bytes *b, char c)
+{
+    bytes_append(b, &c, 1);
+}
+
 void bytes_append_number(struct bytes *b, unsigned long long number);
-void bytes_append_char(struct bytes *b, char c);
 void bytes_format(struct bytes *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // bytes_consume drops the first `len` bytes.

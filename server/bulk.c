@@ -60,11 +60,10 @@ struct bulk {
 
 // ---------------------------------------------------------------- results
 
-static void result_line(struct entry *e, json_t *object)
+static void end_line(struct entry *e)
 {
     struct bulk *b = e->bulk;
-    document_append_json(&e->result, object);
-    bytes_append_char(&e->result, '\n');
+    bytes_append_slice(&e->result, SLICE("}\n"));
     b->held += e->result.len;
     if (e->result.len > b->largest)
         b->largest = e->result.len;
@@ -73,34 +72,37 @@ static void result_line(struct entry *e, json_t *object)
 
 static void fail_line(struct entry *e, unsigned status, const char *detail)
 {
-    json_t *object = json_pack("{s:i, s:s}", "status", (int)status, "detail", detail);
-    if (object && e->key_len &&
-        !document_set_bytes(object, "key", (struct slice){e->key, e->key_len})) {
-        json_decref(object);
-        object = NULL;
+    struct bytes *out = &e->result;
+    bytes_append_slice(out, SLICE("{\"status\":"));
+    bytes_append_number(out, status);
+    bytes_append_char(out, ',');
+    document_append_bytes(out, "detail", slice_of(detail));
+    if (e->key_len) {
+        bytes_append_char(out, ',');
+        document_append_bytes(out, "key", (struct slice){e->key, e->key_len});
     }
-    result_line(e, object);
+    end_line(e);
 }
 
-static bool set_version(json_t *object, uint64_t version)
+static void append_stale(struct bytes *out, const struct outcome *outcome)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)version);
-    return json_object_set_new(object, "version", json_string(text)) == 0;
+    bytes_append_slice(out, SLICE(",\"stale\":["));
+    for (unsigned i = 0; i < outcome->stale_count; i++) {
+        if (i)
+            bytes_append_char(out, ',');
+        bytes_append_number(out, outcome->stale[i]);
+    }
+    bytes_append_char(out, ']');
 }
 
-static bool set_stale(json_t *object, const struct outcome *outcome)
+static void append_pair(struct bytes *out, const struct pair *pair)
 {
-    json_t *stale = json_array();
-    for (unsigned i = 0; stale && i < outcome->stale_count; i++)
-        json_array_append_new(stale, json_integer(outcome->stale[i]));
-    return json_object_set_new(object, "stale", stale) == 0;
-}
-
-static bool describe_pair(json_t *object, const struct pair *pair)
-{
-    return document_set_bytes(object, "type", pair->type) &&
-           document_set_bytes(object, "value", pair->value) && set_version(object, pair->version);
+    bytes_append_char(out, ',');
+    document_append_bytes(out, "type", pair->type);
+    bytes_append_char(out, ',');
+    document_append_bytes(out, "value", pair->value);
+    bytes_append_char(out, ',');
+    document_append_version(out, pair->version);
 }
 
 static unsigned success_status(const struct operation *operation, const struct outcome *outcome)
@@ -118,21 +120,20 @@ static void write_result(struct entry *e, const struct outcome *outcome)
         fail_line(e, document_status(outcome->error), document_detail(outcome->error));
         return;
     }
-    json_t *object = json_object();
-    bool right = object && document_set_bytes(object, "key", (struct slice){e->key, e->key_len});
-    right = right && json_object_set_new(object, "status",
-                                         json_integer(success_status(&e->operation, outcome))) == 0;
-    if (right && e->operation.kind != OPERATION_GET)
-        right = set_version(object, outcome->stamp.version);
-    else if (right && outcome->found)
-        right = describe_pair(object, &outcome->pair);
-    if (right && outcome->stale_count)
-        right = set_stale(object, outcome);
-    if (!right) {
-        json_decref(object);
-        object = NULL;
+    struct bytes *out = &e->result;
+    bytes_append_char(out, '{');
+    document_append_bytes(out, "key", (struct slice){e->key, e->key_len});
+    bytes_append_slice(out, SLICE(",\"status\":"));
+    bytes_append_number(out, success_status(&e->operation, outcome));
+    if (e->operation.kind != OPERATION_GET) {
+        bytes_append_char(out, ',');
+        document_append_version(out, outcome->stamp.version);
+    } else if (outcome->found) {
+        append_pair(out, &outcome->pair);
     }
-    result_line(e, object);
+    if (outcome->stale_count)
+        append_stale(out, outcome);
+    end_line(e);
 }
 
 static void on_done(struct operation *operation, const struct outcome *outcome)

@@ -50,7 +50,7 @@ static int append_dump(const char *text, size_t len, void *context)
 
 void document_append_json(struct bytes *out, json_t *value)
 {
-    if (!value || json_dump_callback(value, append_dump, out, JSON_COMPACT))
+    if (!value || json_dump_callback(value, append_dump, out, JSON_COMPACT | JSON_ENCODE_ANY))
         out->failed = true;
     json_decref(value);
 }
@@ -68,30 +68,51 @@ static json_t *base64_value(struct slice s)
     return value;
 }
 
-bool document_set_bytes(json_t *object, const char *name, struct slice s)
+// is_plain tells whether JSON holds `s` as it is. Most keys and types are plain, and a list of them
+// takes half the time when the library sees only the others.
+static bool is_plain(struct slice s)
 {
-    char encoded_name[32];
-    json_t *value = json_stringn(s.len ? s.data : "", s.len);
-    if (value)
-        return json_object_set_new(object, name, value) == 0;
-    snprintf(encoded_name, sizeof encoded_name, "%s_base64", name);
-    return json_object_set_new(object, encoded_name, base64_value(s)) == 0;
+    bool plain = true;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        plain = plain && c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    }
+    return plain;
 }
 
-static json_t *json_item(const struct listing_item *item)
+void document_append_bytes(struct bytes *out, const char *name, struct slice s)
 {
-    char version[24];
-    json_t *object = json_object();
-    bool done = object && document_set_bytes(object, item->folder ? "prefix" : "key", item->key);
-    if (done && !item->folder) {
-        snprintf(version, sizeof version, "%llu", (unsigned long long)item->version);
-        done = document_set_bytes(object, "type", item->type) &&
-               json_object_set_new(object, "version", json_string(version)) == 0;
+    bytes_append_char(out, '"');
+    bytes_append_text(out, name);
+    if (is_plain(s)) {
+        bytes_append_slice(out, SLICE("\":\""));
+        bytes_append_slice(out, s);
+        bytes_append_char(out, '"');
+        return;
     }
-    if (done)
-        return object;
-    json_decref(object);
-    return NULL;
+    json_t *value = json_stringn(s.data, s.len);
+    bytes_append_text(out, value ? "\":" : "_base64\":");
+    document_append_json(out, value ? value : base64_value(s));
+}
+
+void document_append_version(struct bytes *out, uint64_t version)
+{
+    bytes_append_slice(out, SLICE("\"version\":\""));
+    bytes_append_number(out, version);
+    bytes_append_char(out, '"');
+}
+
+static void json_item(struct bytes *out, const struct listing_item *item)
+{
+    bytes_append_char(out, '{');
+    document_append_bytes(out, item->folder ? "prefix" : "key", item->key);
+    if (!item->folder) {
+        bytes_append_char(out, ',');
+        document_append_bytes(out, "type", item->type);
+        bytes_append_char(out, ',');
+        document_append_version(out, item->version);
+    }
+    bytes_append_char(out, '}');
 }
 
 // ---------------------------------------------------------------- XML and HTML
@@ -251,13 +272,13 @@ void document_list_item(struct document_list *list, const struct listing_item *i
         xml_item(out, item);
         break;
     case FORMAT_NDJSON:
-        document_append_json(out, json_item(item));
+        json_item(out, item);
         bytes_append_char(out, '\n');
         break;
     default:
         if (list->items)
             bytes_append_char(out, ',');
-        document_append_json(out, json_item(item));
+        json_item(out, item);
     }
     list->items++;
 }

@@ -35,9 +35,12 @@ void document_list_begin(struct document_list *list);
 void document_list_item(struct document_list *list, const struct listing_item *item);
 void document_list_end(struct document_list *list, struct slice next);
 
-// document_set_bytes adds `s` to a JSON object as `name`, or as name_base64 where it is not UTF-8.
-// Returns false when memory is out.
-bool document_set_bytes(json_t *object, const char *name, struct slice s);
+// document_append_bytes appends a member of a JSON object: `s` as `name`, or as name_base64 where it
+// is not UTF-8.
+void document_append_bytes(struct bytes *out, const char *name, struct slice s);
+
+// document_append_version appends the member "version", a string because of JavaScript's numbers.
+void document_append_version(struct bytes *out, uint64_t version);
 
 // document_append_json appends `value` on one line and drops the reference; NULL marks `out`
 // failed.

@@ -81,9 +81,23 @@ void reply_header(struct request *r, const char *name, struct slice value)
     for (size_t i = 0; i < value.len; i++)
         assert((unsigned char)value.data[i] >= 0x20 && value.data[i] != 0x7f);
     bytes_append_text(out, name);
-    bytes_append_text(out, ": ");
+    bytes_append_slice(out, SLICE(": "));
     bytes_append_slice(out, value);
-    bytes_append_text(out, "\r\n");
+    bytes_append_slice(out, SLICE("\r\n"));
+}
+
+void reply_header_number(struct request *r, const char *name, unsigned long long number)
+{
+    struct bytes *out = http_output(r);
+    bytes_append_text(out, name);
+    bytes_append_slice(out, SLICE(": "));
+    bytes_append_number(out, number);
+    bytes_append_slice(out, SLICE("\r\n"));
+}
+
+void reply_headers(struct request *r, struct slice lines)
+{
+    bytes_append_slice(http_output(r), lines);
 }
 
 void reply_header_format(struct request *r, const char *name, const char *format, ...)
@@ -214,8 +228,8 @@ void reply_outcome(struct request *r, const struct outcome *outcome)
 {
     unsigned status = document_status(outcome->error);
     reply_begin(r, status);
-    reply_header_format(r, "Sherd-Partition", "%u", outcome->partition);
+    reply_header_number(r, "Sherd-Partition", outcome->partition);
     if (status == 503)
-        reply_header_format(r, "Retry-After", "%u", outcome->retry_after);
+        reply_header_number(r, "Retry-After", outcome->retry_after);
     reply_problem_end(r, status, document_detail(outcome->error));
 }

@@ -12,8 +12,12 @@ void reply_begin(struct request *request, unsigned status);
 // reply_header adds a header. Values come from the program or from checked input; a control byte
 // among them would end the process (an assert), never the header.
 void reply_header(struct request *request, const char *name, struct slice value);
+void reply_header_number(struct request *request, const char *name, unsigned long long number);
 void reply_header_format(struct request *request, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// reply_headers adds headers that are known at compile time, each with its CRLF.
+void reply_headers(struct request *request, struct slice lines);
 
 // reply_body ends the answer with a body (left out for HEAD) of the given bytes.
 void reply_body(struct request *request, struct slice body);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "server/document.h"
+#include "server/http.h"
 #include "server/range.h"
 #include "server/reply.h"
 #include "server/target.h"
@@ -93,13 +94,16 @@ static struct slice stored_type(struct slice type)
 // partition_header tells who answered, and who could not be asked and may know something newer.
 static void partition_header(struct request *r, const struct outcome *outcome)
 {
-    reply_header_format(r, "Sherd-Partition", "%u", outcome->partition);
+    reply_header_number(r, "Sherd-Partition", outcome->partition);
     reply_stale(r, outcome->stale, outcome->stale_count);
 }
 
 static void etag_header(struct request *r, uint64_t version)
 {
-    reply_header_format(r, "ETag", "\"%llu\"", (unsigned long long)version);
+    struct bytes *out = http_output(r);
+    bytes_append_slice(out, SLICE("ETag: \""));
+    bytes_append_number(out, version);
+    bytes_append_slice(out, SLICE("\"\r\n"));
 }
 
 // value_headers writes what a 200, a 206 and a 304 share.
@@ -110,11 +114,10 @@ static void value_headers(struct request *r, const struct outcome *outcome)
     condition_date_format(version_unix_seconds(pair->version), modified);
     etag_header(r, pair->version);
     reply_header(r, "Last-Modified", slice_of(modified));
-    reply_header(r, "Cache-Control", SLICE("no-cache"));
+    reply_headers(r, SLICE("Cache-Control: no-cache\r\n"));
     if (pair->expires) {
         int64_t left_ms = (int64_t)pair->expires - clock_unix_us() / 1000;
-        reply_header_format(r, "X-TTL", "%lld",
-                            (long long)(left_ms > 0 ? (left_ms + 999) / 1000 : 0));
+        reply_header_number(r, "X-TTL", left_ms > 0 ? (uint64_t)(left_ms + 999) / 1000 : 0);
     }
     partition_header(r, outcome);
 }
@@ -122,9 +125,9 @@ static void value_headers(struct request *r, const struct outcome *outcome)
 static void content_headers(struct request *r, const struct pair *pair)
 {
     reply_header(r, "Content-Type", stored_type(pair->type));
-    reply_header(r, "Accept-Ranges", SLICE("bytes"));
-    reply_header(r, "X-Content-Type-Options", SLICE("nosniff"));
-    reply_header(r, "Content-Security-Policy", SLICE("sandbox"));
+    reply_headers(r, SLICE("Accept-Ranges: bytes\r\n"
+                           "X-Content-Type-Options: nosniff\r\n"
+                           "Content-Security-Policy: sandbox\r\n"));
 }
 
 static void answer_unsatisfiable(struct request *r, const struct outcome *outcome)

@@ -174,16 +174,57 @@ static void document_list__in_ndjson_gives_a_line_an_item(void **state)
     bytes_fini(&out);
 }
 
-static void document_set_bytes__takes_base64_only_where_it_must(void **state)
+// member loads the object that has nothing but `s` as "a".
+static json_t *member(struct slice s)
+{
+    struct bytes out = {0};
+    bytes_append_char(&out, '{');
+    document_append_bytes(&out, "a", s);
+    bytes_append_char(&out, '}');
+    json_t *object = load(bytes_slice(&out));
+    bytes_fini(&out);
+    assert_int_equal(json_object_size(object), 1);
+    return object;
+}
+
+static void document_append_bytes__gives_back_every_byte(void **state)
 {
     (void)state;
-    json_t *object = json_object();
-    assert_true(document_set_bytes(object, "a", SLICE("\xc3\xa4")));
-    assert_true(document_set_bytes(object, "b", SLICE("\xff")));
-    assert_true(document_set_bytes(object, "c", (struct slice){NULL, 0}));
-    assert_true(document_set_bytes(object, "d", SLICE("\xff\xff\xff\xff")));
+    for (int c = 0; c < 0x100; c++) {
+        char text[] = {'x', (char)c, 'y'};
+        json_t *object = member((struct slice){text, sizeof text});
+        const json_t *value = json_object_get(object, c < 0x80 ? "a" : "a_base64");
+        assert_non_null(value);
+        if (c < 0x80) {
+            assert_int_equal(json_string_length(value), sizeof text);
+            assert_memory_equal(json_string_value(value), text, sizeof text);
+        }
+        json_decref(object);
+    }
+}
+
+static void document_append_version__is_a_string(void **state)
+{
+    (void)state;
     struct bytes out = {0};
-    document_append_json(&out, object);
+    document_append_version(&out, UINT64_MAX);
+    assert_true(slice_equal(bytes_slice(&out), SLICE("\"version\":\"18446744073709551615\"")));
+    bytes_fini(&out);
+}
+
+static void document_append_bytes__takes_base64_only_where_it_must(void **state)
+{
+    (void)state;
+    struct bytes out = {0};
+    bytes_append_char(&out, '{');
+    document_append_bytes(&out, "a", SLICE("\xc3\xa4"));
+    bytes_append_char(&out, ',');
+    document_append_bytes(&out, "b", SLICE("\xff"));
+    bytes_append_char(&out, ',');
+    document_append_bytes(&out, "c", (struct slice){NULL, 0});
+    bytes_append_char(&out, ',');
+    document_append_bytes(&out, "d", SLICE("\xff\xff\xff\xff"));
+    bytes_append_char(&out, '}');
     json_t *again = load(bytes_slice(&out));
     assert_int_equal(json_object_size(again), 4);
     assert_string_equal(json_string_value(json_object_get(again, "a")), "\xc3\xa4");
@@ -521,7 +562,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(document_list__in_json_gives_back_every_key),
         cmocka_unit_test(document_list__in_ndjson_gives_a_line_an_item),
-        cmocka_unit_test(document_set_bytes__takes_base64_only_where_it_must),
+        cmocka_unit_test(document_append_bytes__gives_back_every_byte),
+        cmocka_unit_test(document_append_bytes__takes_base64_only_where_it_must),
+        cmocka_unit_test(document_append_version__is_a_string),
         cmocka_unit_test(document_append_json__fails_without_a_value),
         cmocka_unit_test(document_list__in_xml_gives_back_every_key),
         cmocka_unit_test(document_list__in_xml_names_every_type_that_it_can),
