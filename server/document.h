@@ -35,8 +35,8 @@ void document_list_begin(struct document_list *list);
 void document_list_item(struct document_list *list, const struct listing_item *item);
 void document_list_end(struct document_list *list, struct slice next);
 
-// document_append_bytes appends a member of a JSON object: `s` as `name`, or as name_base64 where it
-// is not UTF-8.
+// document_append_bytes appends a member of a JSON object: `s` as `name`, or as name_base64 where
+// it is not UTF-8.
 void document_append_bytes(struct bytes *out, const char *name, struct slice s);
 
 // document_append_version appends the member "version", a string because of JavaScript's numbers.
