@@ -19,7 +19,7 @@
 #include "store/slot.h"
 
 enum {
-    WINDOW = 128,
+    WINDOW = 384,
     HELD_MAX = 16 * 1024 * 1024, // bytes of values and results above which no line is begun
     INPUT_HIGH = 64 * 1024,      // bytes of whole lines that wait; then the body is not read on
     OUTPUT_PIECE = 16 * 1024,

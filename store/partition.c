@@ -40,7 +40,7 @@ struct partition {
     unsigned running[DIRECTIONS];
     int64_t hurry_until; // see store/batch.h
     struct gather gather;
-    struct event patience; // reads have waited long enough
+    struct event work; // at the end of the loop's turn, or when reads have waited long enough
     struct partition_stats stats;
     struct lane lane[]; // one a connection
 };
@@ -50,9 +50,11 @@ static size_t all_queued(const struct partition *p)
     return p->queued[READS] + p->queued[WRITES];
 }
 
+// Work is put off to the end of the loop's turn, so that all requests that arrived in it share
+// their statements, and no callback comes from inside a call.
 static void want_work(struct partition *p)
 {
-    p->events.on_work(p, p->events.context);
+    event_active(&p->work, EV_TIMEOUT, 0);
 }
 
 static void end_unavailable(struct partition *p, struct operation *operation)
@@ -165,16 +167,9 @@ static bool may_read(struct partition *p)
     int64_t wait = p->queued[READS] ? read_wait_us(p) : 0;
     if (wait) {
         const struct timeval tv = {0, (suseconds_t)wait};
-        evtimer_add(&p->patience, &tv);
+        evtimer_add(&p->work, &tv);
     }
     return p->queued[READS] && !wait;
-}
-
-static void on_patience(evutil_socket_t fd, short what, void *context)
-{
-    (void)fd;
-    (void)what;
-    want_work(context);
 }
 
 // next_direction chooses what the next idle connection does. Writes, which wait for the disk, come
@@ -247,8 +242,12 @@ static void refuse_requests(struct partition *p)
     }
 }
 
-void partition_work(struct partition *p)
+// on_work sends what can be sent and ends what cannot.
+static void on_work(evutil_socket_t fd, short what, void *context)
 {
+    struct partition *p = context;
+    (void)fd;
+    (void)what;
     end_all(p, &p->refused);
     if (pool_state(p->pool) == POOL_DOWN) {
         list_splice(&p->refused, &p->queue[READS]);
@@ -329,7 +328,7 @@ enum error partition_new(struct event_base *base, const struct partition_options
     list_init(&p->refused);
     list_init(&p->requests);
     list_init(&p->free);
-    evtimer_assign(&p->patience, base, on_patience, p);
+    evtimer_assign(&p->work, base, on_work, p);
     for (unsigned i = 0; i < connections; i++) {
         struct lane *lane = &p->lane[i];
         const struct batch_events batch_events = {on_batch_done, on_batch_again, lane};
@@ -355,8 +354,8 @@ void partition_free(struct partition **partition)
     if (!p)
         return;
     *partition = NULL;
-    evtimer_del(&p->patience);
     pool_free(&p->pool);
+    event_del(&p->work); // which the end of the pool may have wanted
     for (unsigned i = 0; i < p->options.pool.connections; i++)
         batch_free(&p->lane[i].batch);
     free(p);

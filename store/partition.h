@@ -33,8 +33,6 @@ struct partition_options {
 };
 
 struct partition_events {
-    // on_work asks for a call of partition_work soon, from the loop; it may come many times.
-    void (*on_work)(struct partition *partition, void *context);
     // on_up: the partition can be asked now, or cannot any more.
     void (*on_up)(struct partition *partition, bool up, void *context);
     // on_watch and clock: see struct pool_events.
@@ -59,9 +57,6 @@ void partition_submit(struct partition *partition, struct operation *operation);
 
 // partition_refuse ends an operation with ERROR_UNAVAILABLE, from the loop.
 void partition_refuse(struct partition *partition, struct operation *operation);
-
-// partition_work sends what can be sent and ends what cannot. From the loop only.
-void partition_work(struct partition *partition);
 
 // partition_query sends a statement of its own, outside the queues, as soon as a connection is
 // idle; see store/listing.c. `request` is the caller's until on_answer, which follows from the

@@ -2,7 +2,6 @@
 #include "store/store.h"
 
 #include <assert.h>
-#include <event2/event_struct.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -23,30 +22,11 @@ struct store {
     unsigned write_acks;
     unsigned timeout_ms;
     struct list relays;  // under way
-    struct event work;   // once a turn of the loop, after everything that came in during it
     struct claim *claim; // [partitions] while claims are under way
     unsigned claims;
     unsigned partitions;
     struct partition *partition[];
 };
-
-// Work is put off to the end of the loop's turn, so that all requests that arrived in it share
-// their statements, and no callback comes from inside a call.
-static void on_partition_work(struct partition *partition, void *context)
-{
-    struct store *store = context;
-    (void)partition;
-    event_active(&store->work, EV_TIMEOUT, 0);
-}
-
-static void on_work(evutil_socket_t fd, short what, void *context)
-{
-    struct store *store = context;
-    (void)fd;
-    (void)what;
-    for (unsigned i = 0; i < store->partitions; i++)
-        partition_work(store->partition[i]);
-}
 
 static void on_partition_up(struct partition *partition, bool up, void *context)
 {
@@ -202,14 +182,13 @@ enum error store_new(struct event_base *base, const struct store_options *option
     s->write_acks = conf->store.write_acks;
     s->timeout_ms = conf->store.timeout;
     s->partitions = partitions;
-    evtimer_assign(&s->work, base, on_work, s);
     enum error error = outlook_new(options->ring, partitions, options->shared, &s->outlook);
     if (error) {
         store_free(store);
         return error;
     }
-    const struct partition_events events = {on_partition_work, on_partition_up, on_partition_watch,
-                                            on_partition_clock, s};
+    const struct partition_events events = {on_partition_up, on_partition_watch, on_partition_clock,
+                                            s};
     for (unsigned i = 0; i < partitions; i++) {
         const char *address = options->addresses[i].text;
         const struct partition_options partition_options = {
@@ -244,7 +223,6 @@ void store_free(struct store **store)
         bytes_fini(&s->claim[i].sql);
     free(s->claim);
     outlook_free(&s->outlook);
-    event_del(&s->work);
     free(s);
 }
 
