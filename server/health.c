@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/release.h"
 #include "server/document.h"
+#include "server/feed.h"
 #include "server/reply.h"
 #include "server/target.h"
 #include "server/worker.h"
@@ -314,6 +315,19 @@ static void metric_partitions(struct bytes *out, const struct worker *worker)
     }
 }
 
+static void metric_feed(struct bytes *out, const struct feed *feed)
+{
+    const struct feed_stats *stats = feed_stats(feed);
+    metric_value(out, "feed_listeners", "gauge", "Requests for /changes that are open.",
+                 atomic_load(&stats->listeners));
+    metric_value(out, "feed_entries_total", "counter",
+                 "Entries of change logs that the follower read.", atomic_load(&stats->entries));
+    metric_value(out, "feed_events_total", "counter", "Events that it put into the journal.",
+                 atomic_load(&stats->events));
+    metric_value(out, "feed_dropped_total", "counter", "Listeners that the journal left behind.",
+                 atomic_load(&stats->dropped));
+}
+
 static void metrics(struct request *r)
 {
     const struct workers *all = r->worker->all;
@@ -335,6 +349,7 @@ static void metrics(struct request *r)
     metric_latency(&body, all);
     metric_partitions(&body, r->worker);
     metric_batches(&body, all);
+    metric_feed(&body, all->feed);
     answer(r, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
     bytes_fini(&body);
 }

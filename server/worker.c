@@ -207,7 +207,6 @@ static void worker_free(struct worker **worker)
     if (w->wake_fd >= 0)
         close(w->wake_fd);
     head_fini(&w->head);
-    changes_fini(w);
     bytes_fini(&w->log);
     free(w);
 }

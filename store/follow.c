@@ -79,7 +79,8 @@ struct reader {
     unsigned looks;   // under way
     uint64_t log_end; // at the beginning
     int64_t now_us;   // the partition's clock, with the page
-    int64_t asked_us; // clock_us
+    int64_t asked_us; // clock_us, of the statement
+    int64_t told_us;  // clock_us, of the last statement whose answer left nothing
     int64_t filled;   // clock_ms
     bool has_values;  // the page has
 };
@@ -332,41 +333,43 @@ static void be_open(struct reader *r)
     release(f);
 }
 
-// is_trimmed tells whether the log, whose ends are `first` and `last`, no longer reaches back to
-// the cursor, or is another log.
-static bool is_trimmed(const struct cursor *c, uint64_t first, uint64_t last)
+// is_trimmed tells whether the log, trimmed up to `trimmed` and with `last` as its last number, no
+// longer reaches back to the cursor, or is another log.
+static bool is_trimmed(const struct cursor *c, uint64_t trimmed, uint64_t last)
 {
-    return last && (cursor_whole(c) + 1 < first || c->high > last);
+    return cursor_whole(c) < trimmed || (c->high > last && c->high > trimmed);
 }
 
-static void take_ends(struct reader *r, const uint64_t ends[4])
+static void take_ends(struct reader *r, const uint64_t ends[5])
 {
     struct position *at = position_of(r);
-    uint64_t first = ends[0], last = ends[1], since = ends[2];
+    uint64_t trimmed = ends[0], first = ends[1], last = ends[2], since = ends[3];
     switch (at->kind) {
     case POSITION_START:
-        at->cursor.high = first ? first - 1 : 0;
+        at->cursor.high = trimmed;
         be_open(r);
         return;
     case POSITION_CURSOR:
-        if (is_trimmed(&at->cursor, first, last))
+        if (is_trimmed(&at->cursor, trimmed, last))
             be_trimmed(r);
         else
             be_open(r);
         return;
     case POSITION_NOW:
     case POSITION_TIME:
+        if (last < trimmed)
+            last = trimmed;
         r->log_end = at->kind == POSITION_TIME && since ? since - 1 : last;
         break;
     }
-    if (r->log_end < first || last == 0) { // nothing lies before
+    if (first == 0 || r->log_end < first) { // nothing lies before
         at->cursor.high = r->log_end;
         be_open(r);
         return;
     }
     uint64_t from = r->log_end > LOOKBACK ? r->log_end - LOOKBACK : 1;
-    if (from < first)
-        from = first;
+    if (from <= trimmed)
+        from = trimmed + 1;
     at->cursor.high = from - 1;
     bytes_clear(&r->sql);
     query_log_gaps(&r->sql, from, r->log_end);
@@ -376,12 +379,12 @@ static void take_ends(struct reader *r, const uint64_t ends[4])
 static void read_ends(struct reader *r, struct connection *connection)
 {
     struct row row;
-    uint64_t ends[4];
-    if (!connection_row(connection, &row) || row_numbers(&row, 0, 4, ends)) {
+    uint64_t ends[5];
+    if (!connection_row(connection, &row) || row_numbers(&row, 0, 5, ends)) {
         go_away(r);
         return;
     }
-    r->now_us = (int64_t)ends[3];
+    r->now_us = (int64_t)ends[4];
     take_ends(r, ends);
 }
 
@@ -633,6 +636,8 @@ static void tell(struct reader *r)
         tell_entry(f, r, e);
     }
     if (r->next == r->count && !f->abandoned && !f->trimmed) {
+        if (r->count < PAGE)
+            r->told_us = r->asked_us;
         if (r->count < PAGE && f->events.on_read)
             f->events.on_read(f, r->id, r->asked_us, f->events.context);
         if (!f->abandoned && !f->trimmed)
@@ -789,6 +794,15 @@ bool follow_has_values(const struct follow *f)
         if (!f->reader[i].away && !f->reader[i].has_values)
             return false;
     return f->values;
+}
+
+int64_t follow_asked_us(const struct follow *f)
+{
+    int64_t least = INT64_MAX;
+    for (unsigned i = 0; i < f->count; i++)
+        if (!f->reader[i].away && f->reader[i].told_us < least)
+            least = f->reader[i].told_us;
+    return least;
 }
 
 const struct token *follow_token(const struct follow *f)

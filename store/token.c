@@ -69,8 +69,8 @@ static bool read_cursor(struct slice text, struct cursor *cursor)
     uint64_t high, from, to;
     if (!read_number(slice_token(&rest, '~'), &high))
         return false;
-    for (size_t gaps = 0; rest.data; gaps++) {
-        if (gaps == TOKEN_GAPS_MAX || !read_gap(slice_token(&rest, '~'), &from, &to) ||
+    while (rest.data) {
+        if (!read_gap(slice_token(&rest, '~'), &from, &to) ||
             from <= cursor->high || to > high)
             return false;
         cursor->high = from - 1;
@@ -136,12 +136,12 @@ enum error token_parse(struct slice text, unsigned partitions, struct token **to
 
 // ---------------------------------------------------------------- writing
 
-static void format_cursor(const struct cursor *cursor, struct bytes *out)
+static void format_cursor(const struct cursor *cursor, size_t most, struct bytes *out)
 {
     size_t gaps = cursor->count;
     uint64_t high = cursor->high;
-    if (gaps > TOKEN_GAPS_MAX) {
-        gaps = TOKEN_GAPS_MAX;
+    if (gaps > most) {
+        gaps = most;
         high = cursor->gap[gaps].from - 1;
     }
     bytes_append_number(out, high);
@@ -155,7 +155,7 @@ static void format_cursor(const struct cursor *cursor, struct bytes *out)
     }
 }
 
-void token_format(const struct token *token, struct bytes *out)
+static void format(const struct token *token, size_t gaps, struct bytes *out)
 {
     const char *separator = "";
     for (unsigned i = 0; i < token->partitions; i++) {
@@ -168,12 +168,22 @@ void token_format(const struct token *token, struct bytes *out)
         bytes_append_number(out, i + 1);
         bytes_append_char(out, '.');
         if (at->kind == POSITION_CURSOR) {
-            format_cursor(&at->cursor, out);
+            format_cursor(&at->cursor, gaps, out);
         } else {
             bytes_append_char(out, 't');
             bytes_append_number(out, (unsigned long long)at->time_us);
         }
     }
+}
+
+void token_format(const struct token *token, struct bytes *out)
+{
+    format(token, TOKEN_GAPS_MAX, out);
+}
+
+void token_format_whole(const struct token *token, struct bytes *out)
+{
+    format(token, SIZE_MAX, out);
 }
 
 void token_format_after(struct slice after, struct bytes *out)

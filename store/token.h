@@ -15,8 +15,9 @@
 #include "store/key.h"
 
 enum {
-    TOKEN_GAPS_MAX = 64, // of a log, in the text; what lies behind counts as unread
-    TOKEN_TEXT_MAX = 64 * 1024,
+    TOKEN_GAPS_MAX = 64, // of a log, in a client's text; what lies behind counts as unread
+    TOKEN_SHORT = 1024,  // bytes; a text up to this length has no more gaps than that
+    TOKEN_TEXT_MAX = 1024 * 1024,
 };
 
 // Where to go on in a log.
@@ -46,8 +47,10 @@ void token_free(struct token **token);
 // token_parse reads a text. ERROR_MALFORMED, also for a partition that there is not.
 enum error token_parse(struct slice text, unsigned partitions, struct token **token) MUST_USE;
 
-// token_format appends the text without a list's key; token_format_after appends that.
+// token_format appends the text without a list's key, at a client's length or with all gaps;
+// token_format_after appends that key.
 void token_format(const struct token *token, struct bytes *out);
+void token_format_whole(const struct token *token, struct bytes *out);
 void token_format_after(struct slice after, struct bytes *out);
 
 // token_copy makes `to` equal to `from`, which has as many partitions.
