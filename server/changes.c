@@ -210,6 +210,7 @@ static void write_token(const struct listener *l, const struct news *news, struc
                 continue;
             token->at[i].kind = l->debt->at->at[i].kind;
             token->at[i].time_us = l->debt->at->at[i].time_us;
+            token->at[i].mark = l->debt->at->at[i].mark;
             if (cursor_copy(&token->at[i].cursor, &l->debt->at->at[i].cursor))
                 out->failed = true;
         }

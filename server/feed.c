@@ -84,6 +84,8 @@ static void begin_anew(struct feed *feed)
     feed->generation++;
     feed->live = feed->has_values = false;
     pthread_mutex_unlock(&feed->lock);
+    if (feed->workers->hot)
+        hot_lost(feed->workers->hot);
 }
 
 // ---------------------------------------------------------------- from the follower
@@ -150,6 +152,8 @@ static void on_entry(struct follow *follow, const struct follow_entry *entry, vo
 {
     struct feed *feed = context;
     atomic_fetch_add_explicit(&feed->stats.entries, 1, memory_order_relaxed);
+    if (feed->workers->hot)
+        cache_invalidate(feed->workers->hot->cache, entry->key);
     if (!entry->told)
         return;
     struct item *item = make_item(entry, follow_token(follow));
@@ -171,8 +175,8 @@ static void on_entry(struct follow *follow, const struct follow_entry *entry, vo
 static void on_read(struct follow *follow, unsigned id, int64_t asked_us, void *context)
 {
     struct feed *feed = context;
-    (void)id;
-    (void)asked_us;
+    if (feed->workers->hot)
+        hot_read(feed->workers->hot, id, asked_us);
     bool has_values = follow_has_values(follow);
     pthread_mutex_lock(&feed->lock);
     bool news = feed->appended || atomic_exchange(&feed->wished, false);
@@ -221,7 +225,7 @@ static void start(struct feed *feed, struct event_base *base, struct store *stor
 void feed_run(struct feed *feed, struct event_base *base, struct store *store)
 {
     int64_t now = clock_ms();
-    bool joined = atomic_load(&feed->stats.listeners) > 0;
+    bool joined = atomic_load(&feed->stats.listeners) > 0 || feed->workers->hot;
     if (joined)
         feed->needed = now;
     bool wanted = joined || (feed->follow && now < feed->needed + LINGER_MS);

@@ -5,7 +5,8 @@
 // always that of its end: who reads the logs from an older token up to it, and then the journal,
 // misses nothing.
 //
-// The follower runs while somebody listens, and a little longer: listeners come back.
+// The follower runs while somebody listens, and a little longer: listeners come back. It also keeps
+// the hot values true (store/hot.h), and then runs always.
 #ifndef SERVER_FEED_H
 #define SERVER_FEED_H
 
@@ -55,8 +56,8 @@ struct feed_wish {
     bool values;      // events come with values
 };
 
-// feed_now returns the journal's position (all of it, appended to `token`), the number of its next event, and
-// its generation; false if that is not as wished yet: all threads are woken when it is.
+// feed_now returns the journal's position (all of it, appended to `token`), the number of its next
+// event, and its generation; false if that is not as wished yet: all threads are woken when it is.
 bool feed_now(struct feed *feed, const struct feed_wish *wish, struct bytes *token, uint64_t *next,
               uint64_t *generation);
 

@@ -69,6 +69,7 @@ struct shard {
     struct list live;  // the latest first, the hand at the end
     struct list stale; // from before a clear
     struct cache_stats stats;
+    atomic_uint_least32_t *stamp; // the cache's
 };
 
 struct cache {
@@ -205,6 +206,13 @@ static struct entry *shard_find(const struct shard *s, uint64_t hash, struct sli
 }
 
 // shard_drop takes `e` out; it is freed with all in `gone` when the lock is released.
+// raise_stamp makes the tickets of a key worthless; under its shard's lock. Also when a value goes:
+// an older one that is still on its way could not be told from a newer then.
+static void raise_stamp(struct shard *s, uint64_t hash)
+{
+    atomic_fetch_add_explicit(&s->stamp[hash >> STAMP_SHIFT], 1, memory_order_release);
+}
+
 static void shard_drop(struct shard *s, struct entry *e, struct list *gone)
 {
     struct entry **to = &s->slot[e->hash & s->slot_mask];
@@ -256,8 +264,10 @@ static bool shard_admit(struct shard *s, uint64_t hash, size_t charge, struct li
         victim[victims++] = e;
         room += e->charge;
     }
-    for (size_t i = 0; i < victims; i++)
+    for (size_t i = 0; i < victims; i++) {
+        raise_stamp(s, victim[i]->hash);
         shard_drop(s, victim[i], gone);
+    }
     s->stats.evictions += victims;
     return true;
 }
@@ -320,8 +330,10 @@ enum error cache_new(size_t bytes, struct cache **cache)
     c->entry_max = bytes / CACHE_SHARE;
     for (size_t i = 0; i < sizeof c->hash_key; i++)
         c->hash_key[i] = (unsigned char)random_below(256);
-    for (size_t i = 0; i < SHARDS; i++)
+    for (size_t i = 0; i < SHARDS; i++) {
         done = shard_init(&c->shard[i], bytes / SHARDS) && done;
+        c->shard[i].stamp = c->stamp;
+    }
     if (!done)
         cache_free(cache);
     return done ? ERROR_NONE : ERROR_MEMORY;
@@ -350,6 +362,7 @@ bool cache_get(struct cache *c, struct slice key, uint64_t now_ms, struct pair *
     sketch_add(&s->sketch, hash, s->stats.entries);
     struct entry *e = shard_find(s, hash, key);
     if (e && (e->generation != s->generation || (e->expires && e->expires <= now_ms))) {
+        raise_stamp(s, hash);
         shard_drop(s, e, &gone);
         e = NULL;
     }
@@ -405,13 +418,16 @@ bool cache_fill(struct cache *c, struct slice key, struct cache_ticket ticket,
         return false;
     struct shard *s = enter(c, ticket.hash, &gone);
     struct entry *there = shard_find(s, ticket.hash, key);
-    if (!honoured(c, s, ticket)) {
+    bool good = honoured(c, s, ticket);
+    bool newer = !there || there->version < pair->version || there->generation != s->generation;
+    if (there && newer)
+        shard_drop(s, there, &gone);
+    if (!good)
         s->stats.late++;
-    } else if (!there || there->version < pair->version || there->generation != s->generation) {
-        if (there)
-            shard_drop(s, there, &gone);
+    else if (newer)
         kept = shard_offer(s, e, &gone);
-    }
+    if (newer && !kept) // its reader has seen it: an older one that is under way may not come after
+        raise_stamp(s, ticket.hash);
     leave(s, &gone);
     if (!kept)
         free(e);
@@ -423,7 +439,7 @@ void cache_invalidate(struct cache *c, struct slice key)
     struct list gone;
     uint64_t hash = hash_of(c, key);
     struct shard *s = enter(c, hash, &gone);
-    atomic_fetch_add_explicit(&c->stamp[hash >> STAMP_SHIFT], 1, memory_order_release);
+    raise_stamp(s, hash);
     struct entry *e = shard_find(s, hash, key);
     if (e)
         shard_drop(s, e, &gone);

@@ -7,7 +7,8 @@
 // the change and come to fill after it; so it takes a ticket *before* it asks the database, and a
 // fill whose ticket is older than the last invalidation of its key keeps nothing. Invalidate after
 // the change is committed and before anybody is told that it is. One counter serves many keys: a
-// ticket may be refused without need, never honoured wrongly.
+// ticket may be refused without need, never honoured wrongly. Nor does anything that was offered to
+// cache_fill, kept or not, come after something older: readers do not see a value go back.
 //
 // Which values stay: a hand goes round from the oldest and passes over what was hit since it came
 // by (CLOCK). What it stops at goes only for a value that is asked for more often, by a sketch of

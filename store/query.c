@@ -470,17 +470,26 @@ void query_limit(struct bytes *sql, unsigned limit)
     bytes_format(sql, " ORDER BY seq LIMIT %u", limit);
 }
 
-#define TRIMMED "IFNULL((SELECT trimmed FROM sherd_partition),0)"
-
-void query_log_ends(struct bytes *sql, uint64_t version)
+// append_log appends what tells of the log itself.
+static void append_log(struct bytes *sql, uint64_t at)
 {
-    bytes_append_text(sql, "SELECT " TRIMMED ",IFNULL(MIN(seq),0),IFNULL(MAX(seq),0),");
+    bytes_format(sql,
+                 "SELECT IFNULL((SELECT trimmed FROM sherd_partition),0),IFNULL(MAX(seq),0)," NOW_US
+                 ",IFNULL((SELECT version FROM changes WHERE seq=%llu),18446744073709551615)",
+                 (number)at);
+}
+
+void query_log_ends(struct bytes *sql, uint64_t at, uint64_t version)
+{
+    append_log(sql, at);
+    bytes_append_text(sql, ",IFNULL(MIN(seq),0),");
     if (version == 0)
         bytes_append_char(sql, '0');
     else
         bytes_format(sql, "(SELECT IFNULL(MIN(seq),0)FROM changes WHERE version>=%llu)",
                      (number)version);
-    bytes_append_text(sql, "," NOW_US " FROM changes");
+    bytes_append_text(sql, ",IFNULL((SELECT version FROM changes ORDER BY seq DESC LIMIT 1),0)"
+                           " FROM changes");
 }
 
 void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to)
@@ -494,9 +503,9 @@ void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to)
 
 void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
 {
+    append_log(sql, after);
     bytes_format(sql,
-                 "SELECT " TRIMMED ",IFNULL(MAX(seq),0)," NOW_US
-                 ",'',NULL,0,'',NULL FROM changes UNION ALL"
+                 ",NULL,0,'',NULL FROM changes UNION ALL"
                  " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,%s"
                  " FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
                  values ? "IF(LENGTH(p.v)<=65536,p.v,NULL)" : "NULL", (number)after);
