@@ -795,6 +795,12 @@ static void begin_list(struct listener *l)
 
 // ---------------------------------------------------------------- WAITS
 
+// The body of a stream begins at once and never comes: a HEAD learns what it would be.
+static bool is_head_of_stream(const struct listener *l)
+{
+    return l->request->method == METHOD_HEAD && !is_poll(l);
+}
+
 // go_on leaves WAITS once the follower has begun.
 static void go_on(struct listener *l)
 {
@@ -809,6 +815,8 @@ static void go_on(struct listener *l)
         error = token_parse(bytes_slice(&position), partitions_of(l), &l->from);
     if (error)
         fail(l, 503, "out of memory");
+    else if (is_head_of_stream(l))
+        end(l);
     else if (l->since == SINCE_NOW)
         be_live(l, bytes_slice(&position));
     else if (l->since == SINCE_START || l->from->listing)

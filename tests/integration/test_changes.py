@@ -232,6 +232,16 @@ class Forms(WithServer):
                 self.poll(query, status=400)
         self.assertEqual(self.server.request("GET", "/changes", headers={"Accept": "text/html"}).status, 406)
         self.assertEqual(self.server.request("POST", "/changes", b"").status, 405)
+
+    def test_head(self):
+        for accept, kind in (("application/x-ndjson", "application/x-ndjson"), ("*/*", "application/json")):
+            with self.server.wire() as wire:
+                wire.send(("HEAD /changes HTTP/1.1\r\nHost: a\r\nAccept: %s\r\n\r\n" % accept).encode())
+                answer = wire.response(head=True)
+                self.assertEqual((answer.status, answer.header("Content-Type")), (200, kind))
+                self.assertEqual(wire.request("GET", "/livez").status, 200)
+
+    def test_what_is_refused_by_its_header(self):
         self.assertEqual(self.server.request("GET", "/changes?since=1.1", headers={"Last-Event-ID": "x"}).status, 400)
 
 
