@@ -2,13 +2,13 @@
 #include "server/feed.h"
 
 #include <pthread.h>
-#include <sodium.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/document.h"
 #include "server/worker.h"
+#include "store/recent.h"
 
 enum {
     JOURNAL = 16384,                  // events
@@ -22,12 +22,6 @@ struct item {
     bool dead;
     unsigned key, token, members, value; // bytes
     char text[];
-};
-
-// The last version of a key that was told of.
-struct told {
-    uint64_t hash;
-    uint64_t version;
 };
 
 struct feed {
@@ -48,8 +42,7 @@ struct feed {
     size_t bytes;
     struct bytes position;
     struct item *item[JOURNAL]; // by number modulo JOURNAL
-    struct told told[REMEMBERED];
-    unsigned char told_key[crypto_shorthash_KEYBYTES];
+    struct recent told;         // the last versions of keys
 
     // Of the first thread.
     struct follow *follow;
@@ -158,27 +151,10 @@ static void set_position(struct feed *feed)
     token_format_whole(follow_token(feed->follow), &feed->position);
 }
 
-static struct told *find_told(struct feed *feed, struct slice key, uint64_t *hash)
-{
-    crypto_shorthash((unsigned char *)hash, (const unsigned char *)key.data, key.len,
-                     feed->told_key);
-    return &feed->told[*hash % REMEMBERED];
-}
-
-static void remember(struct feed *feed, const struct follow_entry *entry)
-{
-    uint64_t hash;
-    struct told *told = find_told(feed, entry->key, &hash);
-    if (told->hash != hash || told->version < entry->version)
-        *told = (struct told){hash, entry->version};
-}
-
 uint64_t feed_told(struct feed *feed, struct slice key)
 {
-    uint64_t hash;
     pthread_mutex_lock(&feed->lock);
-    const struct told *told = find_told(feed, key, &hash);
-    uint64_t version = told->hash == hash ? told->version : 0;
+    uint64_t version = recent_version(&feed->told, key);
     pthread_mutex_unlock(&feed->lock);
     return version;
 }
@@ -202,7 +178,7 @@ static void on_entry(struct follow *follow, const struct follow_entry *entry, vo
     if (feed->end - feed->first == JOURNAL)
         drop_first(feed);
     append(feed, item);
-    remember(feed, entry);
+    recent_note(&feed->told, entry->key, entry->version);
     set_position(feed);
     pthread_mutex_unlock(&feed->lock);
     feed->appended = true;
@@ -290,9 +266,11 @@ enum error feed_new(struct workers *workers, unsigned partitions, struct feed **
         return ERROR_MEMORY;
     f->workers = workers;
     f->partitions = partitions;
-    randombytes_buf(f->told_key, sizeof f->told_key);
     pthread_mutex_init(&f->lock, NULL);
-    return ERROR_NONE;
+    enum error error = recent_init(&f->told, REMEMBERED);
+    if (error)
+        feed_free(feed);
+    return error;
 }
 
 void feed_free(struct feed **feed)
@@ -304,6 +282,7 @@ void feed_free(struct feed **feed)
     follow_free(&f->follow);
     drop_all(f);
     bytes_fini(&f->position);
+    recent_fini(&f->told);
     pthread_mutex_destroy(&f->lock);
     free(f);
 }

@@ -3,11 +3,11 @@
 
 #include <assert.h>
 #include <event2/event_struct.h>
-#include <sodium.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "store/query.h"
+#include "store/recent.h"
 #include "store/slot.h"
 #include "store/version.h"
 
@@ -24,7 +24,6 @@ enum {
     LATE_US = 5000000,    // an entry that is older when it is read may have been overtaken
     RECENT = 16384,       // keys of which the last told version is remembered
     RECENT_PAST = 1024,   // the same, with `until`
-    RECENT_KEY = crypto_shorthash_KEYBYTES,
 };
 
 enum op {
@@ -94,11 +93,6 @@ struct reader {
     bool has_values;  // the page has
 };
 
-struct recent {
-    uint64_t hash; // of the key
-    uint64_t version;
-};
-
 struct follow {
     struct event_base *base;
     struct store *store;
@@ -110,10 +104,8 @@ struct follow {
     bool trimmed;
     bool paused;
     bool abandoned;
-    unsigned under_way;    // statements, looks, and calls of this file that are not over
-    struct recent *recent; // [recents]
-    size_t recents;
-    unsigned char recent_key[RECENT_KEY];
+    unsigned under_way;   // statements, looks, and calls of this file that are not over
+    struct recent recent; // what was told of keys
     unsigned count;
     struct reader reader[];
 };
@@ -145,7 +137,7 @@ static void destroy(struct follow *f)
     }
     token_free(&f->token);
     token_free(&f->until);
-    free(f->recent);
+    recent_fini(&f->recent);
     free(f);
 }
 
@@ -537,8 +529,8 @@ static void judge(const struct reader *r, struct entry *e)
     if (op == OP_FILLER || (is_echo(change) && !reaches_readers(r, change)))
         return;
     if (!change->there) {
-        e->dead = true; // what was put and is gone has another entry
-        e->told = op != OP_PUT;
+        e->dead = true; // what was put and is gone has another entry, and so has an earlier removal
+        e->told = op != OP_PUT && change->removed <= change->version;
     } else {
         uint64_t expires = change->pair.expires;
         e->dead = expires && (int64_t)expires <= r->now_us / 1000;
@@ -547,15 +539,16 @@ static void judge(const struct reader *r, struct entry *e)
 }
 
 // doubt: a partition could not be asked about a late entry. An echo is left to the log that it came
-// from. What the home itself wrote waits while another may have taken writes for it; what was
-// written elsewhere waits for all but the home, which is away when such writes are made.
+// from. What the home itself wrote waits while another may have taken writes for it. A write that
+// was taken for a home which is away does not wait for that home; what SQL wrote elsewhere does.
 static void doubt(struct reader *r, struct entry *e, unsigned silent)
 {
     const struct store *store = r->follow->store;
     unsigned home = ring_home(store_ring(store), slot_of(e->change.key));
+    bool taken = silent == home && version_partition(e->change.version) == r->id;
     if (is_echo(&e->change))
         e->told = false;
-    else if (home == r->id ? !outlook_usual(store_outlook(store), home) : silent != home)
+    else if (home == r->id ? !outlook_usual(store_outlook(store), home) : !taken)
         e->unsure = true;
 }
 
@@ -629,16 +622,10 @@ static enum error look_at_late(struct reader *r)
 // another partition, a moment ago. An echo that reaches the home is told again on purpose.
 static bool is_news(struct follow *f, const struct change *change)
 {
-    uint64_t hash;
-    crypto_shorthash((unsigned char *)&hash, (const unsigned char *)change->key.data,
-                     change->key.len, f->recent_key);
-    struct recent *recent = &f->recent[hash % f->recents];
-    bool known = recent->hash == hash;
-    if (known && recent->version > change->version)
+    uint64_t known = recent_version(&f->recent, change->key);
+    if (known > change->version || (known == change->version && !is_echo(change)))
         return false;
-    if (known && recent->version == change->version && !is_echo(change))
-        return false;
-    *recent = (struct recent){hash, change->version};
+    recent_note(&f->recent, change->key, change->version);
     return true;
 }
 
@@ -856,11 +843,8 @@ static enum error prepare(struct follow *f, const struct follow_options *options
         error = token_new(f->count, &f->until);
     if (!error && options->until)
         error = token_copy(f->until, options->until);
-    f->recents = options->until ? RECENT_PAST : RECENT;
-    f->recent = calloc(f->recents, sizeof *f->recent);
-    randombytes_buf(f->recent_key, sizeof f->recent_key);
-    if (!error && !f->recent)
-        error = ERROR_MEMORY;
+    if (!error)
+        error = recent_init(&f->recent, options->until ? RECENT_PAST : RECENT);
     for (unsigned i = 0; i < f->count && !error; i++) {
         f->reader[i].entry = calloc(PAGE, sizeof *f->reader[i].entry);
         error = f->reader[i].entry ? ERROR_NONE : ERROR_MEMORY;

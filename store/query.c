@@ -505,9 +505,9 @@ void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
 {
     append_log(sql, after);
     bytes_format(sql,
-                 ",NULL,0,'',NULL FROM changes UNION ALL"
-                 " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,%s"
-                 " FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
+                 ",NULL,0,'',NULL,NULL FROM changes UNION ALL"
+                 " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,%s,"
+                 "d.version FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
                  values ? "IF(LENGTH(p.v)<=65536,p.v,NULL)" : "NULL", (number)after);
     if (to)
         bytes_format(sql, " AND seq<=%llu", (number)to);
@@ -515,7 +515,8 @@ void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
 
 void query_feed_end(struct bytes *sql)
 {
-    bytes_append_text(sql, ")AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''");
+    bytes_append_text(sql, ")AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''"
+                           " LEFT JOIN removed AS d ON d.k=c.k AND c.k<>''");
 }
 
 void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback)

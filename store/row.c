@@ -97,12 +97,14 @@ enum error row_change(const struct row *row, struct change *change)
 {
     uint64_t op;
     *change = (struct change){0};
-    if (row->fields != 8 || !read_number(row, 0, &change->seq) || !read_number(row, 1, &op) ||
+    if (row->fields != 9 || !read_number(row, 0, &change->seq) || !read_number(row, 1, &op) ||
         !read_number(row, 2, &change->version) || op > 255)
         return ERROR_MALFORMED;
     change->op = (unsigned)op;
     change->key = field(row, 3);
     if (change->key.len > KEY_MAX || (op & 127 && !change->key.len))
+        return ERROR_MALFORMED;
+    if (row->field[8] && !read_number(row, 8, &change->removed))
         return ERROR_MALFORMED;
     change->there = row->field[4] != NULL;
     if (!change->there)

@@ -51,6 +51,7 @@ struct change {
     unsigned op; // as in the table: 0 filler, 1 put, 2 tombstone, 3 removed by SQL, + 128 an echo
     uint64_t version; // that the entry names
     struct slice key; // empty for a filler
+    uint64_t removed; // the version at which SQL removed a row that is not a tombstone yet; 0: none
     bool there;       // there is a row, of which the rest is
     struct pair pair; // value.data is NULL when it was not asked for or is too large
 };

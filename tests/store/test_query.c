@@ -528,17 +528,19 @@ static void query_log_gaps__asks_for_what_is_missing(void **state)
 
 static void query_feed__asks_for_entries_and_their_rows(void **state)
 {
-    static const char begin[] = LOG_SAYS ",NULL,0,'',NULL FROM changes UNION ALL SELECT c.seq,c.op,"
-                                         "c.version,c.k,p.version,p.expires,p.type,";
+    static const char begin[] =
+        LOG_SAYS ",NULL,0,'',NULL,NULL FROM changes UNION ALL SELECT c.seq,c.op,"
+                 "c.version,c.k,p.version,p.expires,p.type,";
     (void)state;
     struct bytes sql = {0}, expected = {0};
     query_feed(&sql, 7, 0, false);
     query_limit(&sql, 200);
     query_feed_end(&sql);
     bytes_append_text(&expected, begin);
-    bytes_append_text(&expected,
-                      "NULL FROM(SELECT seq,op,version,k FROM changes WHERE seq>7 ORDER BY "
-                      "seq LIMIT 200)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''");
+    bytes_append_text(
+        &expected, "NULL,d.version FROM(SELECT seq,op,version,k FROM changes WHERE seq>7 ORDER BY "
+                   "seq LIMIT 200)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''"
+                   " LEFT JOIN removed AS d ON d.k=c.k AND c.k<>''");
     expect_text(&sql, bytes_slice(&expected));
     bytes_clear(&expected);
     query_feed(&sql, 7, 30, true);
@@ -547,9 +549,10 @@ static void query_feed__asks_for_entries_and_their_rows(void **state)
     query_feed_end(&sql);
     bytes_append_text(&expected, begin);
     bytes_append_text(&expected,
-                      "IF(LENGTH(p.v)<=65536,p.v,NULL) FROM(SELECT seq,op,version,k FROM "
+                      "IF(LENGTH(p.v)<=65536,p.v,NULL),d.version FROM(SELECT seq,op,version,k FROM "
                       "changes WHERE seq>7 AND seq<=30 OR seq BETWEEN 3 AND 4 ORDER BY seq "
-                      "LIMIT 5)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''");
+                      "LIMIT 5)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''"
+                      " LEFT JOIN removed AS d ON d.k=c.k AND c.k<>''");
     expect_text(&sql, bytes_slice(&expected));
     bytes_fini(&expected);
 }

@@ -544,8 +544,10 @@ static void rows__end_where_their_length_says(void **state)
 
 static void make_change(struct made *m)
 {
-    make(m, (const char *const[]){"9", "129", "1025", "key", "2049", "7", "text/plain", "value"},
-         8);
+    make(m,
+         (const char *const[]){"9", "129", "1025", "key", "2049", "7", "text/plain", "value",
+                               "3073"},
+         9);
 }
 
 static void row_change__reads_an_entry_and_its_row(void **state)
@@ -559,6 +561,7 @@ static void row_change__reads_an_entry_and_its_row(void **state)
     assert_int_equal(change.op, 129);
     assert_int_equal(change.version, 1025);
     SAME(change.key, "key");
+    assert_int_equal(change.removed, 3073);
     assert_true(change.there);
     assert_int_equal(change.pair.version, 2049);
     assert_int_equal(change.pair.expires, 7);
@@ -574,8 +577,10 @@ static void row_change__knows_a_row_that_is_gone_and_a_value_that_did_not_come(v
     struct change change;
     make_change(&m);
     set_null(&m, 7);
+    set_null(&m, 8);
     assert_int_equal(row_change(&m.row, &change), ERROR_NONE);
     assert_true(change.there);
+    assert_int_equal(change.removed, 0);
     assert_null(change.pair.value.data);
     set_null(&m, 4);
     set_null(&m, 5);
@@ -592,8 +597,8 @@ static void row_change__refuses_a_row_that_is_spoilt(void **state)
     static const struct {
         unsigned field;
         const char *text; // NULL: SQL's NULL
-    } spoilt[] = {{0, NULL}, {0, "x"}, {1, NULL}, {1, "256"}, {1, "-1"}, {2, NULL},
-                  {2, "1x"}, {3, ""},  {4, "x"},  {5, NULL},  {5, ""},   {6, NULL}};
+    } spoilt[] = {{0, NULL}, {0, "x"}, {1, NULL}, {1, "256"}, {1, "-1"}, {2, NULL}, {2, "1x"},
+                  {3, ""},   {4, "x"}, {5, NULL}, {5, ""},    {6, NULL}, {8, "x"}};
     (void)state;
     struct made m;
     struct change change;
@@ -606,7 +611,7 @@ static void row_change__refuses_a_row_that_is_spoilt(void **state)
         assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
     }
     make_change(&m);
-    m.row.fields = 7;
+    m.row.fields = 8;
     assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
     make_change(&m);
     m.length[3] = KEY_MAX + 1;
