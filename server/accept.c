@@ -3,7 +3,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { FORMATS = FORMAT_NDJSON + 1 };
+enum { FORMATS = FORMAT_EVENTS + 1 };
 
 enum specificity { UNNAMED, ANY, TYPE, EXACT };
 
@@ -24,6 +24,7 @@ static const struct media medias[] = {
     {{"application", 11}, {"problem+xml", 11}, FORMAT_XML},
     {{"application", 11}, {"x-ndjson", 8}, FORMAT_NDJSON},
     {{"application", 11}, {"jsonl", 5}, FORMAT_NDJSON},
+    {{"text", 4}, {"event-stream", 12}, FORMAT_EVENTS},
 };
 
 struct wish {
@@ -128,16 +129,16 @@ static bool is_better(const struct claim *a, const struct claim *b)
     return a->place < b->place;
 }
 
-static enum format best(const struct claim claims[FORMATS])
+static enum format best(const struct claim claims[FORMATS], unsigned among)
 {
     enum format best = FORMAT_NONE; // its claim has quality 0, as a refused one
-    for (enum format format = FORMAT_JSON; format <= FORMAT_NDJSON; format++)
-        if (claims[format].quality > 0 && is_better(&claims[format], &claims[best]))
+    for (enum format format = FORMAT_JSON; format <= FORMAT_EVENTS; format++)
+        if (among & 1u << format && claims[format].quality > 0 && is_better(&claims[format], &claims[best]))
             best = format;
     return best;
 }
 
-enum format accept_choose(struct slice accept, bool present)
+enum format accept_choose(struct slice accept, bool present, unsigned among)
 {
     struct claim claims[FORMATS] = {{UNNAMED, 0, 0}};
     struct wish wish = {.place = 0};
@@ -148,5 +149,5 @@ enum format accept_choose(struct slice accept, bool present)
         usable = true;
         apply(&wish, claims);
     }
-    return usable ? best(claims) : FORMAT_JSON;
+    return usable ? best(claims, among) : FORMAT_JSON;
 }

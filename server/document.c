@@ -244,6 +244,7 @@ static const struct {
     [FORMAT_XML] = {"application/xml", "application/problem+xml",
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<list>\n<keys>\n"},
     [FORMAT_NDJSON] = {"application/x-ndjson", "application/problem+json", ""},
+    [FORMAT_EVENTS] = {"text/event-stream", "application/problem+json", ""},
 };
 
 const char *document_type(enum format format)
@@ -358,6 +359,7 @@ static const struct {
     {406, "not-acceptable"},
     {408, "timeout"},
     {409, "conflict"},
+    {410, "changes-trimmed"},
     {411, "length-required"},
     {412, "precondition-failed"},
     {413, "too-large"},

@@ -20,6 +20,7 @@ static const struct {
     [HEADER_IF_NONE_MATCH] = {{"If-None-Match", 13}, true},
     [HEADER_IF_RANGE] = {{"If-Range", 8}, false},
     [HEADER_IF_UNMODIFIED_SINCE] = {{"If-Unmodified-Since", 19}, false},
+    [HEADER_LAST_EVENT_ID] = {{"Last-Event-ID", 13}, false},
     [HEADER_RANGE] = {{"Range", 5}, false},
     [HEADER_X_TTL] = {{"X-TTL", 5}, false},
 };

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "server/bulk.h"
+#include "server/changes.h"
 #include "server/health.h"
 #include "server/http.h"
 #include "server/lists.h"
@@ -30,6 +31,7 @@ static const struct handler *const handlers[RESOURCES][METHODS] = {
                          [METHOD_DELETE] = &lists_clear},
     [RESOURCE_KEYS] = {[METHOD_GET] = &lists_keys, [METHOD_HEAD] = &lists_keys},
     [RESOURCE_BULK] = {[METHOD_POST] = &bulk_post},
+    [RESOURCE_CHANGES] = {[METHOD_GET] = &changes_get},
     [RESOURCE_LIVEZ] = {[METHOD_GET] = &health_livez, [METHOD_HEAD] = &health_livez},
     [RESOURCE_READYZ] = {[METHOD_GET] = &health_readyz, [METHOD_HEAD] = &health_readyz},
     [RESOURCE_STATUS] = {[METHOD_GET] = &health_status, [METHOD_HEAD] = &health_status},
@@ -163,9 +165,16 @@ static bool expectation_met(struct request *r, const struct head *head)
     return r->continue_wanted;
 }
 
-static bool is_list(const struct request *r)
+// formats_of returns the formats in which a resource answers, and the sentence that tells of them.
+static unsigned formats_of(enum resource resource, const char **sentence)
 {
-    return r->route.resource == RESOURCE_KEYS;
+    *sentence = NULL;
+    if (resource == RESOURCE_KEYS)
+        *sentence = "lists come as application/json, text/plain, text/html, application/xml and "
+                    "application/x-ndjson";
+    if (resource == RESOURCE_CHANGES)
+        *sentence = "changes come as application/json, application/x-ndjson and text/event-stream";
+    return resource == RESOURCE_CHANGES ? FORMATS_FEED : FORMATS_DOCUMENT;
 }
 
 // find_handler answers what needs none and returns false.
@@ -176,7 +185,7 @@ static bool find_handler(struct request *r)
     else if (r->route.resource == RESOURCE_NONE)
         reply_problem(r, 404,
                       "there is nothing at this path: try /keys, /keys/{key}, /bulk, "
-                      "/status, /metrics, /livez, /readyz");
+                      "/changes, /status, /metrics, /livez, /readyz");
     else if (r->method == METHOD_OPTIONS)
         answer_options(r);
     else if (!handlers[r->route.resource][r->method])
@@ -200,10 +209,12 @@ void request_begin(struct request *r, const struct head *head)
     r->minor = line->minor;
     r->keep_alive = r->keep_alive && head->keep_alive;
     r->method = method_of(line->method);
-    r->format = accept.data ? accept_choose(accept, true) : FORMAT_JSON;
     remember_target(r, head);
     target_split(line->target, &path, &r->query);
     r->route = route_of(path);
+    const char *formats;
+    unsigned among = formats_of(r->route.resource, &formats);
+    r->format = accept.data ? accept_choose(accept, true, among) : FORMAT_JSON;
     bool body_follows = line->framing == GUARD_CHUNKED || line->length > 0;
     bool named = r->route.resource == RESOURCE_KEY || r->route.resource == RESOURCE_PREFIX;
     bool expected = expectation_met(r, head);
@@ -213,10 +224,8 @@ void request_begin(struct request *r, const struct head *head)
         reply_problem(r, 400, "a header that may come once came twice");
     else if (!expected)
         reply_problem(r, 417, "the only expectation that is met is 100-continue");
-    else if (r->format == FORMAT_NONE && is_list(r))
-        reply_problem(r, 406,
-                      "lists come as application/json, text/plain, text/html, "
-                      "application/xml and application/x-ndjson");
+    else if (r->format == FORMAT_NONE && formats)
+        reply_problem(r, 406, formats);
     else if (find_handler(r) && (!named || decode_name(r)) && r->handler->begin)
         r->handler->begin(r, head);
 

@@ -27,6 +27,7 @@ enum resource {
     RESOURCE_PREFIX, // /keys/{prefix}:
     RESOURCE_KEYS,   // /keys
     RESOURCE_BULK,
+    RESOURCE_CHANGES,
     RESOURCE_LIVEZ,
     RESOURCE_READYZ,
     RESOURCE_STATUS,

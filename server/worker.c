@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/feed.h"
 
 enum {
     TICK_MS = 100,
@@ -101,6 +102,13 @@ static void check_stop(struct worker *w)
         event_base_loopbreak(w->base);
 }
 
+// run_feed: the first worker follows the change logs for all of them.
+static void run_feed(struct worker *w)
+{
+    if (w->number == 0)
+        feed_run(w->all->feed, w->base, w->store);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *context)
 {
     struct worker *w = context;
@@ -108,6 +116,8 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     (void)what;
     renew_date(w);
     http_check_deadlines(w);
+    run_feed(w);
+    changes_tick(w);
     check_stop(w);
 }
 
@@ -128,12 +138,16 @@ static void begin_stop(struct worker *w)
     w->stop_deadline = clock_ms() + w->limits.stop_timeout;
     evconnlistener_free(w->listener);
     w->listener = NULL;
+    if (w->number == 0)
+        feed_stop(w->all->feed);
+    changes_stop(w);
     http_stop(w);
     check_stop(w);
 }
 
 static void take_limits(struct worker *w)
 {
+    w->reloads = atomic_load(&w->all->reloads);
     pthread_mutex_lock(&w->all->reload_lock);
     w->limits = w->all->conf->server;
     pthread_mutex_unlock(&w->all->reload_lock);
@@ -147,7 +161,10 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
     (void)what;
     if (read(fd, &count, sizeof count) < 0)
         return;
-    take_limits(w);
+    if (w->reloads != atomic_load(&w->all->reloads))
+        take_limits(w);
+    run_feed(w);
+    changes_deliver(w);
     if (atomic_load(&w->all->stop) && !w->stopping)
         begin_stop(w);
 }
@@ -190,6 +207,7 @@ static void worker_free(struct worker **worker)
     if (w->wake_fd >= 0)
         close(w->wake_fd);
     head_fini(&w->head);
+    changes_fini(w);
     bytes_fini(&w->log);
     free(w);
 }
@@ -235,6 +253,7 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     list_init(&w->dirty);
     list_init(&w->orphans);
     list_init(&w->spare_requests);
+    changes_init(w);
     renew_date(w);
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w->base = new_base();
@@ -258,8 +277,11 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
 
 enum error workers_start(struct workers *all)
 {
+    enum error error = feed_new(all, all->conf->store.partitions, &all->feed);
+    if (error)
+        return error;
     for (unsigned i = 0; i < all->count; i++) {
-        enum error error = worker_new(all, i, &all->worker[i]);
+        error = worker_new(all, i, &all->worker[i]);
         if (error)
             return error;
     }
@@ -273,23 +295,29 @@ enum error workers_start(struct workers *all)
     return ERROR_NONE;
 }
 
-static void wake(struct workers *all)
+void worker_wake(struct worker *w)
 {
     static const uint64_t one = 1;
+    if (write(w->wake_fd, &one, sizeof one) < 0)
+        log_write(LOG_ERROR, "cannot wake a thread: %s", strerror(errno));
+}
+
+static void wake_all(struct workers *all)
+{
     for (unsigned i = 0; i < all->count; i++)
-        if (write(all->worker[i]->wake_fd, &one, sizeof one) < 0)
-            log_write(LOG_ERROR, "cannot wake a thread: %s", strerror(errno));
+        worker_wake(all->worker[i]);
 }
 
 void workers_reload(struct workers *all)
 {
-    wake(all);
+    atomic_fetch_add(&all->reloads, 1);
+    wake_all(all);
 }
 
 void workers_stop(struct workers *all)
 {
     atomic_store(&all->stop, true);
-    wake(all);
+    wake_all(all);
     for (unsigned i = 0; i < all->count; i++)
         pthread_join(all->worker[i]->thread, NULL);
 }
@@ -302,5 +330,6 @@ void workers_free(struct workers **workers)
     *workers = NULL;
     for (unsigned i = 0; i < all->count; i++)
         worker_free(&all->worker[i]);
+    feed_free(&all->feed);
     free(all);
 }

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/changes.h"
 #include "server/http.h"
 #include "server/stats.h"
 #include "store/store.h"
@@ -18,6 +19,7 @@ enum {
     WORKER_SPARE_REQUESTS = 64,
 };
 
+struct feed;
 struct workers;
 
 struct worker {
@@ -27,12 +29,13 @@ struct worker {
     struct event_base *base;
     struct evconnlistener *listener;
     struct event listener_pause; // after EMFILE
-    struct event wake;           // on wake_fd: reload or stop
+    struct event wake;           // on wake_fd: reload, stop, or news in the feed
     struct event tick;
     struct event flush; // once a turn of the loop, after all else
     int wake_fd;
     struct store *store;
     struct conf_server limits; // of the present configuration; a copy of its own
+    unsigned reloads;          // that it has seen
     bool stopping;
     int64_t stop_deadline; // clock_ms
     struct list clients[CLIENT_STATES];
@@ -42,6 +45,7 @@ struct worker {
     char date[64]; // "Date: ...\r\n", renewed every tick
     size_t date_len;
     struct list orphans; // requests without a client that the store still holds
+    struct listeners listeners;
     struct list spare_requests;
     unsigned spare_count;
     struct bytes log; // access log lines of this turn
@@ -59,7 +63,9 @@ struct workers {
     struct sockaddr_storage listen;
     int listen_len;
     int64_t started_us; // clock_unix_us
+    struct feed *feed;
     atomic_bool stop;
+    atomic_uint reloads;   // so far
     atomic_int access_log; // descriptor, -1 = none
     unsigned count;
     struct worker *worker[];
@@ -71,6 +77,9 @@ enum error workers_start(struct workers *workers) MUST_USE;
 
 // workers_reload tells the threads to take what may change from workers->conf again.
 void workers_reload(struct workers *workers);
+
+// worker_wake has a worker look at what its wake is for, from its loop; any thread.
+void worker_wake(struct worker *worker);
 
 // workers_stop lets all finish what is under way and waits for them.
 void workers_stop(struct workers *workers);

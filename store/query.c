@@ -470,6 +470,43 @@ void query_limit(struct bytes *sql, unsigned limit)
     bytes_format(sql, " ORDER BY seq LIMIT %u", limit);
 }
 
+void query_log_ends(struct bytes *sql, uint64_t version)
+{
+    bytes_append_text(sql, "SELECT IFNULL(MIN(seq),0),IFNULL(MAX(seq),0),");
+    if (version == 0)
+        bytes_append_char(sql, '0');
+    else
+        bytes_format(sql, "(SELECT IFNULL(MIN(seq),0)FROM changes WHERE version>=%llu)",
+                     (number)version);
+    bytes_append_text(sql, "," NOW_US " FROM changes");
+}
+
+void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to)
+{
+    bytes_format(sql,
+                 "SELECT prior+1,seq-1 FROM(SELECT seq,IFNULL(LAG(seq)OVER(ORDER BY seq),%llu)"
+                 "AS prior FROM changes WHERE seq BETWEEN %llu AND %llu)AS steps"
+                 " WHERE seq>prior+1 ORDER BY seq",
+                 (number)from - 1, (number)from, (number)to);
+}
+
+void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
+{
+    bytes_format(sql,
+                 "SELECT IFNULL(MIN(seq),0),IFNULL(MAX(seq),0)," NOW_US
+                 ",'',NULL,0,'',NULL FROM changes UNION ALL"
+                 " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,%s"
+                 " FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
+                 values ? "IF(LENGTH(p.v)<=65536,p.v,NULL)" : "NULL", (number)after);
+    if (to)
+        bytes_format(sql, " AND seq<=%llu", (number)to);
+}
+
+void query_feed_end(struct bytes *sql)
+{
+    bytes_append_text(sql, ")AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''");
+}
+
 void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback)
 {
     bytes_format(sql,

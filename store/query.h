@@ -150,6 +150,19 @@ void query_missing(struct bytes *sql, uint64_t after);
 void query_or_between(struct bytes *sql, uint64_t from, uint64_t to);
 void query_limit(struct bytes *sql, unsigned limit);
 
+// The feed reads a log together with what became of its keys. query_log_ends asks for one row: the
+// least and the greatest number (0 for an empty log), the first number with a version of at least
+// `version` (0 for none), and the clock in microseconds. query_log_gaps asks for the ranges (from,
+// to) that are missing among from..to.
+void query_log_ends(struct bytes *sql, uint64_t version);
+void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to);
+
+// query_feed begins to ask for the entries with after < seq, and seq <= to unless that is 0: one
+// row with the log's least and greatest number and the clock, then those of row_change; query_limit
+// and query_feed_end come behind it, query_or_between in between.
+void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values);
+void query_feed_end(struct bytes *sql);
+
 // query_holes asks for the ranges (from, to) that are missing in the log below `mark`, at most
 // `lookback` numbers below its first entry.
 void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback);

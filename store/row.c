@@ -93,6 +93,30 @@ enum error row_watch(const struct row *row, struct watch *watch)
     return ERROR_NONE;
 }
 
+enum error row_change(const struct row *row, struct change *change)
+{
+    uint64_t op;
+    *change = (struct change){0};
+    if (row->fields != 8 || !read_number(row, 0, &change->seq) || !read_number(row, 1, &op) ||
+        !read_number(row, 2, &change->version) || op > 255)
+        return ERROR_MALFORMED;
+    change->op = (unsigned)op;
+    change->key = field(row, 3);
+    if (change->key.len > KEY_MAX || (op & 127 && !change->key.len))
+        return ERROR_MALFORMED;
+    change->there = row->field[4] != NULL;
+    if (!change->there)
+        return ERROR_NONE;
+    struct pair *pair = &change->pair;
+    if (!read_number(row, 4, &pair->version) || !read_number(row, 5, &pair->expires) ||
+        !read_type(row, 6, &pair->type))
+        return ERROR_MALFORMED;
+    pair->key = change->key;
+    pair->value = field(row, 7);
+    pair->whole = row->field[7] != NULL;
+    return ERROR_NONE;
+}
+
 enum error row_check(const struct row *row, struct check *check)
 {
     if (row->fields != 9 || !read_number(row, 1, &check->triggers) ||

@@ -46,6 +46,18 @@ struct watch {
 
 enum error row_watch(const struct row *row, struct watch *watch) MUST_USE;
 
+// An entry of a change log, and the row that its key has now.
+struct change {
+    uint64_t seq;
+    unsigned op; // as in the table: 0 filler, 1 put, 2 tombstone, 3 removed by SQL, + 128 an echo
+    uint64_t version; // that the entry names
+    struct slice key; // empty for a filler
+    bool there;       // there is a row, of which the rest is
+    struct pair pair; // value.data is NULL when it was not asked for or is too large
+};
+
+enum error row_change(const struct row *row, struct change *change) MUST_USE;
+
 // row_check reads the row of query_check.
 enum error row_check(const struct row *row, struct check *check) MUST_USE;
 

@@ -12,7 +12,7 @@
 #include "store/address.h"
 #include "store/ring.h"
 #include "sync/channel.h"
-#include "sync/cursor.h"
+#include "store/cursor.h"
 #include "sync/throttle.h"
 
 #define PASS_CLOCK_BOUND_US INT64_C(5000000) // how far apart clocks may be

@@ -11,7 +11,7 @@
 
 static void check(const char *accept, enum format expected)
 {
-    enum format format = accept_choose(slice_of(accept), true);
+    enum format format = accept_choose(slice_of(accept), true, FORMATS_DOCUMENT);
     if (format != expected)
         print_error("Accept: %s\n", accept);
     assert_int_equal(format, expected);
@@ -20,9 +20,9 @@ static void check(const char *accept, enum format expected)
 static void accept_choose__is_json_without_a_wish(void **state)
 {
     (void)state;
-    assert_int_equal(accept_choose((struct slice){NULL, 0}, false), FORMAT_JSON);
-    assert_int_equal(accept_choose((struct slice){NULL, 0}, true), FORMAT_JSON);
-    assert_int_equal(accept_choose(SLICE("text/html"), false), FORMAT_JSON);
+    assert_int_equal(accept_choose((struct slice){NULL, 0}, false, FORMATS_DOCUMENT), FORMAT_JSON);
+    assert_int_equal(accept_choose((struct slice){NULL, 0}, true, FORMATS_DOCUMENT), FORMAT_JSON);
+    assert_int_equal(accept_choose(SLICE("text/html"), false, FORMATS_DOCUMENT), FORMAT_JSON);
     check("", FORMAT_JSON);
     check(" , ,, ", FORMAT_JSON);
     check("*/*", FORMAT_JSON);

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "sync/cursor.h"
+#include "store/cursor.h"
 
 static void expect_gaps(const struct cursor *c, const char *gaps)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "sync/cursor.h"
+#include "store/cursor.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -183,6 +183,20 @@ bool cursor_read(const struct cursor *c, uint64_t seq)
 {
     size_t i = find_gap(c, seq);
     return seq <= c->high && (i == c->count || c->gap[i].from > seq);
+}
+
+bool cursor_covers(const struct cursor *c, const struct cursor *other)
+{
+    if (c->high < other->high)
+        return false;
+    for (size_t i = 0; i < c->count && c->gap[i].from <= other->high; i++) {
+        const struct gap *gap = &c->gap[i];
+        uint64_t to = gap->to < other->high ? gap->to : other->high;
+        size_t at = find_gap(other, gap->from);
+        if (at == other->count || other->gap[at].from > gap->from || other->gap[at].to < to)
+            return false;
+    }
+    return true;
 }
 
 uint64_t cursor_whole(const struct cursor *c)

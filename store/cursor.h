@@ -6,8 +6,8 @@
 //
 // Pure arithmetic: it is told what was seen and when, in milliseconds since 1970 UTC by the clock
 // of the log's partition.
-#ifndef SYNC_CURSOR_H
-#define SYNC_CURSOR_H
+#ifndef STORE_CURSOR_H
+#define STORE_CURSOR_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -64,6 +64,9 @@ enum error cursor_mark(struct cursor *cursor, uint64_t mark, uint64_t now) MUST_
 
 // cursor_read tells whether `seq` was read.
 bool cursor_read(const struct cursor *cursor, uint64_t seq);
+
+// cursor_covers tells whether everything that `other` has read was read.
+bool cursor_covers(const struct cursor *cursor, const struct cursor *other);
 
 // cursor_whole returns the number up to which nothing is missing.
 uint64_t cursor_whole(const struct cursor *cursor);

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// The feed of a process: one follower of the change logs, on the first thread, for the listeners of
+// all threads. What it tells lies in a journal in memory, which each listener reads at its own
+// pace; who falls behind the journal's beginning has lost it. The journal's position, a token, is
+// always that of its end: who reads the logs from an older token up to it, and then the journal,
+// misses nothing.
+//
+// The follower runs while somebody listens, and a little longer: listeners come back.
+#ifndef SERVER_FEED_H
+#define SERVER_FEED_H
+
+#include <event2/event.h>
+
+#include "base/counter.h"
+#include "store/follow.h"
+
+struct feed;
+struct store;
+struct workers;
+
+// What the listeners of a process and the follower count.
+struct feed_stats {
+    atomic_uint_least64_t listeners; // now
+    atomic_uint_least64_t events;    // that were told
+    atomic_uint_least64_t entries;   // of the logs that were read
+    atomic_uint_least64_t dropped;   // listeners that were too slow
+};
+
+// An event, ready to be sent; texts are valid during the visit only.
+struct feed_event {
+    bool dead;
+    struct slice key;
+    struct slice token;   // the position behind it
+    struct slice members; // of its JSON object, without braces, token and value
+    struct slice value;   // the member with the value, with a comma before it; may be empty
+};
+
+// feed_new: `partitions` as configured; `workers` are told when there is something new
+// (worker_wake).
+enum error feed_new(struct workers *workers, unsigned partitions, struct feed **feed) MUST_USE;
+void feed_free(struct feed **feed);
+
+// feed_join and feed_leave count the listeners, and those who want values; any thread.
+void feed_join(struct feed *feed, bool values);
+void feed_leave(struct feed *feed, bool values);
+
+// feed_run starts and stops the follower as it is needed; on the first thread, several times a
+// second and whenever it was woken. feed_stop ends it for good.
+void feed_run(struct feed *feed, struct event_base *base, struct store *store);
+void feed_stop(struct feed *feed);
+
+// feed_now returns the journal's position (appended to `token`), the number of its next event, and
+// its generation; false while the follower has not begun, or not fetched values yet.
+bool feed_now(struct feed *feed, bool values, struct bytes *token, uint64_t *next,
+              uint64_t *generation);
+
+enum feed_result {
+    FEED_END,  // there is nothing more now
+    FEED_FULL, // the visitor wanted no more
+    FEED_LOST, // the journal begins later, or began anew: log trimmed, follower stopped
+};
+
+// feed_read visits the events from number *next on, of that generation, and counts *next up. The
+// visitor returns false to be given no more; it runs under the feed's lock.
+enum feed_result feed_read(struct feed *feed, uint64_t generation, uint64_t *next,
+                           bool (*visit)(const struct feed_event *event, void *context),
+                           void *context);
+
+// feed_write_members appends what an entry's JSON object has beside token and value, without
+// braces; feed_write_value the member with the value, with a comma before it, or nothing.
+void feed_write_members(const struct follow_entry *entry, struct bytes *out);
+void feed_write_value(const struct follow_entry *entry, struct bytes *out);
+
+const struct feed_stats *feed_stats(const struct feed *feed);
+struct feed_stats *feed_counters(struct feed *feed);
+
+#endif

@@ -1,0 +1,802 @@
+// SPDX-License-Identifier: MIT
+#include "store/follow.h"
+
+#include <assert.h>
+#include <event2/event_struct.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "store/query.h"
+#include "store/slot.h"
+#include "store/version.h"
+
+enum {
+    PAGE = 200,           // entries in one statement; with values they have 12 MB at most
+    RANGES = 100,         // gaps looked at in one statement
+    LOOKBACK = 200000,    // numbers below the end in which gaps are looked for at the beginning
+    FILL_AFTER_MS = 5000, // a gap this old is filled for good
+    FILL_EVERY_MS = 1000, // one statement
+    FILL_MAX = 1000,      // numbers in it
+    AWAY_MS = 250,        // before a partition that could not be asked is asked again
+    POLL_FIRST_MS = 20,   // between two statements to one partition; more with many partitions,
+    POLL_LAST_MS = 100,   // so that their number a second stays bounded
+    LATE_US = 5000000,    // an entry that is older when it is read may have been overtaken
+    RECENT = 16384,       // keys of which the last told version is remembered
+    RECENT_KEY = crypto_shorthash_KEYBYTES,
+};
+
+enum op {
+    OP_FILLER = 0,
+    OP_PUT = 1,
+    OP_TOMBSTONE = 2,
+    OP_REMOVED = 3,
+    OP_ECHO = 128,
+};
+
+enum reader_state {
+    READER_ENDS,  // asks for the ends of the log
+    READER_GAPS,  // asks for what is missing below the end
+    READER_OPEN,  // waits until the others are as far
+    READER_PAGE,  // asks for entries
+    READER_LOOKS, // asks the other owners about late entries
+    READER_TELLS, // tells, unless paused
+    READER_FILL,  // fills a gap
+    READER_WAITS, // for the time of the next statement
+    READER_DONE,
+};
+
+// What became of an entry; texts lie in reader->text.
+struct entry {
+    struct change change;
+    bool told;
+    bool dead;
+    size_t key, type, value; // offsets
+};
+
+struct look {
+    struct operation operation;
+    struct reader *reader;
+    size_t entry;
+};
+
+struct reader {
+    struct follow *follow;
+    unsigned id;
+    enum reader_state state;
+    bool opened; // the ends of the log are known
+    bool away;   // the last statement was not answered
+    struct partition_request request;
+    bool asked; // it is under way
+    struct event timer;
+    struct bytes sql;
+    struct bytes text;
+    struct entry *entry; // [PAGE], of the page
+    size_t count;
+    size_t next; // to be told
+    bool full;   // there was more than the page took
+    struct look *look;
+    unsigned looks;   // under way
+    uint64_t log_end; // at the beginning
+    int64_t now_us;   // the partition's clock, with the page
+    int64_t asked_us; // clock_us
+    int64_t filled;   // clock_ms
+    bool has_values;  // the page has
+};
+
+struct recent {
+    uint64_t hash; // of the key
+    uint64_t version;
+};
+
+struct follow {
+    struct event_base *base;
+    struct store *store;
+    struct follow_events events;
+    struct token *token;
+    struct token *until;
+    bool values;
+    bool opened;
+    bool trimmed;
+    bool paused;
+    bool abandoned;
+    unsigned under_way; // statements, looks, and calls of this file that are not over
+    struct recent *recent;
+    unsigned char recent_key[RECENT_KEY];
+    unsigned count;
+    struct reader reader[];
+};
+
+static void ask_page(struct reader *reader);
+static void tell(struct reader *reader);
+
+static struct cursor *cursor_of(struct reader *r)
+{
+    return &r->follow->token->at[r->id - 1].cursor;
+}
+
+static struct position *position_of(struct reader *r)
+{
+    return &r->follow->token->at[r->id - 1];
+}
+
+// ---------------------------------------------------------------- life
+
+static void destroy(struct follow *f)
+{
+    for (unsigned i = 0; i < f->count; i++) {
+        struct reader *r = &f->reader[i];
+        event_del(&r->timer);
+        bytes_fini(&r->sql);
+        bytes_fini(&r->text);
+        free(r->entry);
+        free(r->look);
+    }
+    token_free(&f->token);
+    token_free(&f->until);
+    free(f->recent);
+    free(f);
+}
+
+static void hold(struct follow *f)
+{
+    f->under_way++;
+}
+
+// release returns false if the follow is over: it must not be touched any more.
+static bool release(struct follow *f)
+{
+    f->under_way--;
+    if (!f->abandoned)
+        return true;
+    if (f->under_way == 0)
+        destroy(f);
+    return false;
+}
+
+void follow_free(struct follow **follow)
+{
+    struct follow *f = *follow;
+    if (!f)
+        return;
+    *follow = NULL;
+    f->abandoned = true;
+    for (unsigned i = 0; i < f->count; i++) {
+        struct reader *r = &f->reader[i];
+        event_del(&r->timer);
+        if (r->asked && partition_cancel(&r->request)) {
+            r->asked = false;
+            f->under_way--;
+        }
+    }
+    if (f->under_way == 0)
+        destroy(f);
+}
+
+// ---------------------------------------------------------------- waiting and ending
+
+static unsigned poll_ms(const struct follow *f)
+{
+    unsigned ms = POLL_FIRST_MS + f->count;
+    return ms < POLL_LAST_MS ? ms : POLL_LAST_MS;
+}
+
+static void wait_ms(struct reader *r, unsigned ms)
+{
+    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    evtimer_add(&r->timer, &tv);
+}
+
+static bool is_settled(const struct reader *r)
+{
+    return r->away || r->state == READER_DONE;
+}
+
+static void tell_done(struct follow *f)
+{
+    bool whole = true;
+    for (unsigned i = 0; i < f->count; i++) {
+        if (!is_settled(&f->reader[i]))
+            return;
+        whole = whole && f->reader[i].state == READER_DONE;
+    }
+    f->events.on_done(f, whole, f->events.context);
+}
+
+static void finish(struct reader *r)
+{
+    struct follow *f = r->follow;
+    r->state = READER_DONE;
+    r->away = false;
+    hold(f);
+    tell_done(f);
+    release(f);
+}
+
+// open_all lets the readers begin when each has looked at its log, or cannot.
+static void open_all(struct follow *f)
+{
+    if (f->opened)
+        return;
+    bool any = false;
+    for (unsigned i = 0; i < f->count; i++) {
+        if (!f->reader[i].opened && !f->reader[i].away)
+            return;
+        any = any || f->reader[i].opened;
+    }
+    if (!any)
+        return;
+    f->opened = true;
+    hold(f);
+    if (f->events.on_open)
+        f->events.on_open(f, f->events.context);
+    for (unsigned i = 0; i < f->count && !f->abandoned; i++)
+        if (f->reader[i].state == READER_OPEN)
+            ask_page(&f->reader[i]);
+    if (f->until && !f->abandoned)
+        tell_done(f);
+    release(f);
+}
+
+// go_away: the partition cannot be asked now. A position of now becomes one of this moment, by this
+// machine's clock: what is written while nobody reads comes later.
+static void go_away(struct reader *r)
+{
+    struct follow *f = r->follow;
+    struct position *at = position_of(r);
+    bool before = r->away;
+    if (at->kind == POSITION_NOW) {
+        at->kind = POSITION_TIME;
+        at->time_us = clock_unix_us();
+    }
+    r->away = true;
+    wait_ms(r, AWAY_MS);
+    hold(f);
+    open_all(f);
+    if (f->until && f->opened && !before && !f->abandoned)
+        tell_done(f);
+    release(f);
+}
+
+static void be_trimmed(struct reader *r)
+{
+    struct follow *f = r->follow;
+    f->trimmed = true;
+    hold(f);
+    f->events.on_trimmed(f, r->id, f->events.context);
+    release(f);
+}
+
+// ---------------------------------------------------------------- statements
+
+static void on_answer(struct connection *connection, const struct answer *answer, void *context);
+
+static void ask(struct reader *r, enum reader_state state)
+{
+    struct follow *f = r->follow;
+    r->state = state;
+    r->asked_us = clock_us();
+    if (bytes_failed(&r->sql)) {
+        bytes_fini(&r->sql);
+        go_away(r);
+        return;
+    }
+    r->request = (struct partition_request){
+        .sql = bytes_slice(&r->sql), .on_answer = on_answer, .context = r};
+    list_init(&r->request.link);
+    r->asked = true;
+    hold(f);
+    partition_query(store_partition(f->store, r->id), &r->request);
+}
+
+static void ask_ends(struct reader *r)
+{
+    const struct position *at = position_of(r);
+    bytes_clear(&r->sql);
+    query_log_ends(&r->sql,
+                   at->kind == POSITION_TIME ? (uint64_t)at->time_us << VERSION_PARTITION_BITS : 0);
+    ask(r, READER_ENDS);
+}
+
+static void ask_page(struct reader *r)
+{
+    struct follow *f = r->follow;
+    const struct cursor *c = cursor_of(r);
+    uint64_t to = f->until ? f->until->at[r->id - 1].cursor.high : 0;
+    if (f->until && cursor_covers(c, &f->until->at[r->id - 1].cursor)) {
+        finish(r);
+        return;
+    }
+    bytes_clear(&r->sql);
+    query_feed(&r->sql, c->high, to, f->values);
+    for (size_t i = 0; i < c->count && i < RANGES; i++)
+        query_or_between(&r->sql, c->gap[i].from, c->gap[i].to);
+    query_limit(&r->sql, PAGE);
+    query_feed_end(&r->sql);
+    r->has_values = f->values;
+    ask(r, READER_PAGE);
+}
+
+// ---------------------------------------------------------------- beginning
+
+static void be_open(struct reader *r)
+{
+    struct follow *f = r->follow;
+    position_of(r)->kind = POSITION_CURSOR;
+    r->opened = true;
+    r->state = READER_OPEN;
+    hold(f);
+    open_all(f);
+    if (!f->abandoned && f->opened && r->state == READER_OPEN)
+        ask_page(r);
+    release(f);
+}
+
+// is_trimmed tells whether the log, whose ends are `first` and `last`, no longer reaches back to
+// the cursor, or is another log.
+static bool is_trimmed(const struct cursor *c, uint64_t first, uint64_t last)
+{
+    return last && (cursor_whole(c) + 1 < first || c->high > last);
+}
+
+static void take_ends(struct reader *r, const uint64_t ends[4])
+{
+    struct position *at = position_of(r);
+    uint64_t first = ends[0], last = ends[1], since = ends[2];
+    switch (at->kind) {
+    case POSITION_START:
+        at->cursor.high = first ? first - 1 : 0;
+        be_open(r);
+        return;
+    case POSITION_CURSOR:
+        if (is_trimmed(&at->cursor, first, last))
+            be_trimmed(r);
+        else
+            be_open(r);
+        return;
+    case POSITION_NOW:
+    case POSITION_TIME:
+        r->log_end = at->kind == POSITION_TIME && since ? since - 1 : last;
+        break;
+    }
+    if (r->log_end < first || last == 0) { // nothing lies before
+        at->cursor.high = r->log_end;
+        be_open(r);
+        return;
+    }
+    uint64_t from = r->log_end > LOOKBACK ? r->log_end - LOOKBACK : 1;
+    if (from < first)
+        from = first;
+    at->cursor.high = from - 1;
+    bytes_clear(&r->sql);
+    query_log_gaps(&r->sql, from, r->log_end);
+    ask(r, READER_GAPS);
+}
+
+static void read_ends(struct reader *r, struct connection *connection)
+{
+    struct row row;
+    uint64_t ends[4];
+    if (!connection_row(connection, &row) || row_numbers(&row, 0, 4, ends)) {
+        go_away(r);
+        return;
+    }
+    r->now_us = (int64_t)ends[3];
+    take_ends(r, ends);
+}
+
+static void read_gaps(struct reader *r, struct connection *connection)
+{
+    struct row row;
+    uint64_t n[2];
+    struct cursor *c = cursor_of(r);
+    while (connection_row(connection, &row)) {
+        if (row_numbers(&row, 0, 2, n) || n[0] <= c->high || n[0] > n[1] ||
+            cursor_miss(c, n[0], n[1], (uint64_t)r->now_us / 1000)) {
+            cursor_fini(c);
+            go_away(r);
+            return;
+        }
+    }
+    if (c->high < r->log_end)
+        c->high = r->log_end;
+    be_open(r);
+}
+
+// ---------------------------------------------------------------- pages
+
+static size_t keep_text(struct reader *r, struct slice s)
+{
+    size_t at = r->text.len;
+    bytes_append_slice(&r->text, s);
+    return at;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    return (x->change.seq > y->change.seq) - (x->change.seq < y->change.seq);
+}
+
+// read_page copies the rows: what they lie in is gone when the callback ends.
+static enum error read_rows(struct reader *r, struct connection *connection)
+{
+    struct row row;
+    r->count = r->next = 0;
+    bytes_shrink(&r->text, PAGE * 256);
+    while (connection_row(connection, &row)) {
+        if (r->count == PAGE)
+            return ERROR_MALFORMED;
+        struct entry *e = &r->entry[r->count++];
+        *e = (struct entry){0};
+        if (row_change(&row, &e->change))
+            return ERROR_MALFORMED;
+        e->key = keep_text(r, e->change.key);
+        e->type = keep_text(r, e->change.pair.type);
+        e->value = keep_text(r, e->change.pair.value);
+    }
+    if (bytes_failed(&r->text)) {
+        bytes_fini(&r->text);
+        return ERROR_MEMORY;
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        struct entry *e = &r->entry[i];
+        struct pair *pair = &e->change.pair;
+        e->change.key.data = pair->key.data = r->text.data + e->key;
+        pair->key.len = e->change.key.len;
+        pair->type.data = r->text.data + e->type;
+        if (pair->value.data)
+            pair->value.data = r->text.data + e->value;
+    }
+    qsort(r->entry, r->count, sizeof r->entry[0], by_number);
+    return ERROR_NONE;
+}
+
+// ---------------------------------------------------------------- which entries are told
+
+static bool is_late(const struct reader *r, const struct entry *e)
+{
+    return r->follow->until || version_unix_us(e->change.version) < r->now_us - LATE_US;
+}
+
+// reaches_readers tells whether an echo is news: at the key's home, or while that is away.
+static bool reaches_readers(const struct reader *r, const struct change *change)
+{
+    const struct store *store = r->follow->store;
+    unsigned home = ring_home(store_ring(store), slot_of(change->key));
+    return home == r->id || !outlook_is_up(store_outlook(store), home);
+}
+
+// judge decides by the key's row alone.
+static void judge(const struct reader *r, struct entry *e)
+{
+    const struct change *change = &e->change;
+    unsigned op = change->op & ~(unsigned)OP_ECHO;
+    if (op == OP_FILLER || (change->op & OP_ECHO && !reaches_readers(r, change)))
+        return;
+    if (!change->there) {
+        e->dead = true; // what was put and is gone has another entry
+        e->told = op != OP_PUT;
+    } else {
+        uint64_t expires = change->pair.expires;
+        e->dead = expires && (int64_t)expires <= r->now_us / 1000;
+        e->told = op != OP_REMOVED && change->pair.version == change->version;
+    }
+}
+
+static void on_looked(struct operation *operation, const struct outcome *outcome)
+{
+    struct look *look = CONTAINER_OF(operation, struct look, operation);
+    struct reader *r = look->reader;
+    struct entry *e = &r->entry[look->entry];
+    if (!outcome->error && outcome->found && outcome->pair.version > e->change.version)
+        e->told = false;
+    r->looks--;
+    if (release(r->follow) && r->looks == 0)
+        tell(r);
+}
+
+static size_t count_looks(const struct reader *r)
+{
+    size_t looks = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->entry[i].told && is_late(r, &r->entry[i]))
+            looks += ring_replicas(store_ring(r->follow->store));
+    return looks;
+}
+
+// look_at_late asks the other owners of late entries' keys whether they have newer rows.
+static void look_at_late(struct reader *r)
+{
+    struct follow *f = r->follow;
+    const struct ring *ring = store_ring(f->store);
+    size_t most = count_looks(r), made = 0;
+    free(r->look);
+    r->look = most ? calloc(most, sizeof *r->look) : NULL;
+    r->state = READER_LOOKS;
+    r->looks = 0;
+    for (size_t i = 0; i < r->count && r->look; i++) {
+        struct entry *e = &r->entry[i];
+        const uint16_t *owners = ring_owners(ring, slot_of(e->change.key));
+        if (!e->told || !is_late(r, e))
+            continue;
+        for (unsigned o = 0; o < ring_replicas(ring); o++) {
+            if (owners[o] == r->id || !outlook_is_up(store_outlook(f->store), owners[o]))
+                continue;
+            struct look *look = &r->look[made++];
+            look->reader = r;
+            look->entry = i;
+            look->operation.kind = OPERATION_LOOK;
+            look->operation.key = e->change.key;
+            r->looks++;
+            hold(f);
+            store_send(f->store, owners[o], &look->operation, on_looked);
+        }
+    }
+}
+
+// is_news remembers the version, and returns false if one as great was told of the key already: by
+// another partition, a moment ago. An echo that reaches the home is told again on purpose.
+static bool is_news(struct follow *f, const struct change *change)
+{
+    uint64_t hash;
+    if (!f->recent)
+        return true;
+    crypto_shorthash((unsigned char *)&hash, (const unsigned char *)change->key.data,
+                     change->key.len, f->recent_key);
+    struct recent *recent = &f->recent[hash % RECENT];
+    bool known = recent->hash == hash;
+    if (known && recent->version > change->version)
+        return false;
+    if (known && recent->version == change->version && !(change->op & OP_ECHO))
+        return false;
+    *recent = (struct recent){hash, change->version};
+    return true;
+}
+
+// ---------------------------------------------------------------- telling
+
+static enum error note_read(struct reader *r, uint64_t seq)
+{
+    struct cursor *c = cursor_of(r);
+    return seq > c->high ? cursor_take(c, seq, (uint64_t)r->now_us / 1000)
+                         : cursor_close(c, seq, seq);
+}
+
+static void tell_entry(struct follow *f, struct reader *r, struct entry *e)
+{
+    const struct change *change = &e->change;
+    if ((change->op & ~(unsigned)OP_ECHO) == OP_FILLER)
+        return;
+    const struct follow_entry entry = {.partition = r->id,
+                                       .told = e->told && is_news(f, change),
+                                       .dead = e->dead,
+                                       .version = change->version,
+                                       .key = change->key,
+                                       .pair = change->pair};
+    f->events.on_entry(f, &entry, f->events.context);
+}
+
+// fill_gap makes sure that what is long missing will never come; what a slow transaction still
+// holds stays a gap.
+static bool fill_gap(struct reader *r)
+{
+    const struct cursor *c = cursor_of(r);
+    uint64_t old = (uint64_t)r->now_us / 1000 - FILL_AFTER_MS;
+    if (clock_ms() - r->filled < FILL_EVERY_MS)
+        return false;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct gap *gap = &c->gap[i];
+        if (gap->seen > old)
+            continue;
+        r->filled = clock_ms();
+        uint64_t to = gap->to - gap->from < FILL_MAX ? gap->to : gap->from + FILL_MAX - 1;
+        bytes_clear(&r->sql);
+        query_fill(&r->sql, gap->from, to);
+        r->sql.len--; // its semicolon is for blocks
+        ask(r, READER_FILL);
+        return true;
+    }
+    return false;
+}
+
+static void end_page(struct reader *r)
+{
+    struct follow *f = r->follow;
+    bool full = r->count == PAGE || cursor_of(r)->count > RANGES;
+    bool behind = f->until && cursor_of(r)->high < f->until->at[r->id - 1].cursor.high;
+    if (!full && f->until) { // the log has nothing more up to there
+        if (cursor_copy(cursor_of(r), &f->until->at[r->id - 1].cursor))
+            go_away(r);
+        else
+            finish(r);
+    } else if (r->count == PAGE || behind) {
+        ask_page(r);
+    } else if (!fill_gap(r)) {
+        r->state = READER_WAITS;
+        wait_ms(r, poll_ms(f));
+    }
+}
+
+static void tell(struct reader *r)
+{
+    struct follow *f = r->follow;
+    r->state = READER_TELLS;
+    hold(f);
+    while (r->next < r->count && !f->paused && !f->abandoned && !f->trimmed) {
+        struct entry *e = &r->entry[r->next];
+        if (note_read(r, e->change.seq)) { // no memory: it comes again
+            r->count = r->next;
+            break;
+        }
+        r->next++;
+        tell_entry(f, r, e);
+    }
+    if (r->next == r->count && !f->abandoned && !f->trimmed) {
+        if (r->count < PAGE && f->events.on_read)
+            f->events.on_read(f, r->id, r->asked_us, f->events.context);
+        if (!f->abandoned && !f->trimmed)
+            end_page(r);
+    }
+    release(f);
+}
+
+static void read_page(struct reader *r, struct connection *connection)
+{
+    struct row row;
+    uint64_t head[3];
+    if (!connection_row(connection, &row) || row_numbers(&row, 0, 3, head)) {
+        go_away(r);
+        return;
+    }
+    r->now_us = (int64_t)head[2];
+    if (is_trimmed(cursor_of(r), head[0], head[1])) {
+        be_trimmed(r);
+        return;
+    }
+    if (read_rows(r, connection)) {
+        go_away(r);
+        return;
+    }
+    for (size_t i = 0; i < r->count; i++)
+        judge(r, &r->entry[i]);
+    look_at_late(r);
+    if (r->looks == 0)
+        tell(r);
+}
+
+static void on_answer(struct connection *connection, const struct answer *answer, void *context)
+{
+    struct reader *r = context;
+    r->asked = false;
+    if (!release(r->follow) || r->follow->trimmed)
+        return;
+    if (r->state == READER_FILL) { // whatever came of it, the next page shows
+        r->away = false;
+        r->state = READER_WAITS;
+        wait_ms(r, poll_ms(r->follow));
+        return;
+    }
+    if (!answer || answer->error) {
+        go_away(r);
+        return;
+    }
+    r->away = false;
+    switch (r->state) {
+    case READER_ENDS:
+        read_ends(r, connection);
+        return;
+    case READER_GAPS:
+        read_gaps(r, connection);
+        return;
+    default:
+        read_page(r, connection);
+        return;
+    }
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct reader *r = context;
+    (void)fd;
+    (void)what;
+    if (r->follow->trimmed)
+        return;
+    if (r->opened)
+        ask_page(r);
+    else
+        ask_ends(r);
+}
+
+// ---------------------------------------------------------------- the interface
+
+static enum error prepare(struct follow *f, const struct follow_options *options)
+{
+    enum error error = token_new(f->count, &f->token);
+    if (!error)
+        error = token_copy(f->token, options->from);
+    if (!error && options->until)
+        error = token_new(f->count, &f->until);
+    if (!error && options->until)
+        error = token_copy(f->until, options->until);
+    if (!error && !options->until) {
+        f->recent = calloc(RECENT, sizeof *f->recent);
+        randombytes_buf(f->recent_key, sizeof f->recent_key);
+        error = f->recent ? ERROR_NONE : ERROR_MEMORY;
+    }
+    for (unsigned i = 0; i < f->count && !error; i++) {
+        f->reader[i].entry = calloc(PAGE, sizeof *f->reader[i].entry);
+        error = f->reader[i].entry ? ERROR_NONE : ERROR_MEMORY;
+    }
+    return error;
+}
+
+enum error follow_new(struct event_base *base, struct store *store,
+                      const struct follow_options *options, const struct follow_events *events,
+                      struct follow **follow)
+{
+    unsigned count = store_partitions(store);
+    struct follow *f = calloc(1, sizeof *f + sizeof f->reader[0] * count);
+    *follow = f;
+    if (!f)
+        return ERROR_MEMORY;
+    f->base = base;
+    f->store = store;
+    f->events = *events;
+    f->values = options->values;
+    f->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        struct reader *r = &f->reader[i];
+        r->follow = f;
+        r->id = i + 1;
+        evtimer_assign(&r->timer, base, on_timer, r);
+    }
+    enum error error = prepare(f, options);
+    if (error) {
+        follow_free(follow);
+        return error;
+    }
+    for (unsigned i = 0; i < count; i++)
+        wait_ms(&f->reader[i], 0); // no callback comes from inside this call
+    return ERROR_NONE;
+}
+
+void follow_pause(struct follow *f)
+{
+    f->paused = true;
+}
+
+void follow_resume(struct follow *f)
+{
+    if (!f->paused)
+        return;
+    f->paused = false;
+    hold(f);
+    for (unsigned i = 0; i < f->count && !f->paused && !f->abandoned; i++)
+        if (f->reader[i].state == READER_TELLS)
+            tell(&f->reader[i]);
+    release(f);
+}
+
+void follow_want_values(struct follow *f, bool values)
+{
+    f->values = values;
+}
+
+bool follow_has_values(const struct follow *f)
+{
+    for (unsigned i = 0; i < f->count; i++)
+        if (!f->reader[i].away && !f->reader[i].has_values)
+            return false;
+    return f->values;
+}
+
+const struct token *follow_token(const struct follow *f)
+{
+    return f->token;
+}
+
+bool follow_finished(const struct follow *f, unsigned id)
+{
+    return f->reader[id - 1].state == READER_DONE;
+}

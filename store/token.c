@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+#include "store/token.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+enum error token_new(unsigned partitions, struct token **token)
+{
+    struct token *t = calloc(1, sizeof *t + sizeof t->at[0] * partitions);
+    *token = t;
+    if (!t)
+        return ERROR_MEMORY;
+    t->partitions = partitions;
+    return ERROR_NONE;
+}
+
+void token_free(struct token **token)
+{
+    struct token *t = *token;
+    if (!t)
+        return;
+    *token = NULL;
+    for (unsigned i = 0; i < t->partitions; i++)
+        cursor_fini(&t->at[i].cursor);
+    free(t);
+}
+
+enum error token_copy(struct token *to, const struct token *from)
+{
+    assert(to->partitions == from->partitions);
+    for (unsigned i = 0; i < from->partitions; i++) {
+        to->at[i].kind = from->at[i].kind;
+        to->at[i].time_us = from->at[i].time_us;
+        if (cursor_copy(&to->at[i].cursor, &from->at[i].cursor))
+            return ERROR_MEMORY;
+    }
+    to->listing = from->listing;
+    to->after_len = from->after_len;
+    memcpy(to->after, from->after, from->after_len);
+    return ERROR_NONE;
+}
+
+// ---------------------------------------------------------------- reading
+
+static bool read_number(struct slice text, uint64_t *number)
+{
+    unsigned long long n;
+    if (slice_number(text, INT64_MAX, &n))
+        return false;
+    *number = n;
+    return true;
+}
+
+// read_gap reads `from` or `from-to`.
+static bool read_gap(struct slice text, uint64_t *from, uint64_t *to)
+{
+    struct slice rest = text;
+    if (!read_number(slice_token(&rest, '-'), from))
+        return false;
+    *to = *from;
+    return (!rest.data || read_number(rest, to)) && *from >= 1 && *from <= *to;
+}
+
+// read_cursor reads a number and its gaps, in ascending order: as cursor_miss wants to be told.
+static bool read_cursor(struct slice text, struct cursor *cursor)
+{
+    struct slice rest = text;
+    uint64_t high, from, to;
+    if (!read_number(slice_token(&rest, '~'), &high))
+        return false;
+    for (size_t gaps = 0; rest.data; gaps++) {
+        if (gaps == TOKEN_GAPS_MAX || !read_gap(slice_token(&rest, '~'), &from, &to) ||
+            from <= cursor->high || to > high)
+            return false;
+        cursor->high = from - 1;
+        if (cursor_miss(cursor, from, to, 0))
+            return false;
+    }
+    cursor->high = high;
+    return true;
+}
+
+static bool read_position(struct slice text, struct token *token)
+{
+    struct slice rest = text;
+    uint64_t id, time_us;
+    if (!read_number(slice_token(&rest, '.'), &id) || id < 1 || id > token->partitions || !rest.len)
+        return false;
+    struct position *at = &token->at[id - 1];
+    if (at->kind != POSITION_START)
+        return false;
+    if (rest.data[0] == 't') {
+        at->kind = POSITION_TIME;
+        if (!read_number((struct slice){rest.data + 1, rest.len - 1}, &time_us))
+            return false;
+        at->time_us = (int64_t)time_us;
+        return true;
+    }
+    at->kind = POSITION_CURSOR;
+    return read_cursor(rest, &at->cursor);
+}
+
+// cut_after takes the key of a list off the end of the text.
+static bool cut_after(struct slice *text, struct token *token)
+{
+    for (size_t i = 0; i + 1 < text->len; i++) {
+        if (text->data[i] != '.' || text->data[i + 1] != '.')
+            continue;
+        const char *encoded = text->data + i + 2;
+        size_t len = text->len - i - 2;
+        text->len = i;
+        token->listing = true;
+        return sodium_base642bin((unsigned char *)token->after, sizeof token->after, encoded, len,
+                                 NULL, &token->after_len, NULL,
+                                 sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+    }
+    return true;
+}
+
+enum error token_parse(struct slice text, unsigned partitions, struct token **token)
+{
+    struct slice rest = text;
+    enum error error = token_new(partitions, token);
+    if (error)
+        return error;
+    bool right = text.len && text.len <= TOKEN_TEXT_MAX && cut_after(&rest, *token) && rest.len;
+    while (right && rest.data)
+        right = read_position(slice_token(&rest, '_'), *token);
+    if (!right) {
+        token_free(token);
+        return ERROR_MALFORMED;
+    }
+    return ERROR_NONE;
+}
+
+// ---------------------------------------------------------------- writing
+
+static void format_cursor(const struct cursor *cursor, struct bytes *out)
+{
+    size_t gaps = cursor->count;
+    uint64_t high = cursor->high;
+    if (gaps > TOKEN_GAPS_MAX) {
+        gaps = TOKEN_GAPS_MAX;
+        high = cursor->gap[gaps].from - 1;
+    }
+    bytes_append_number(out, high);
+    for (size_t i = 0; i < gaps; i++) {
+        bytes_append_char(out, '~');
+        bytes_append_number(out, cursor->gap[i].from);
+        if (cursor->gap[i].to > cursor->gap[i].from) {
+            bytes_append_char(out, '-');
+            bytes_append_number(out, cursor->gap[i].to);
+        }
+    }
+}
+
+void token_format(const struct token *token, struct bytes *out)
+{
+    const char *separator = "";
+    for (unsigned i = 0; i < token->partitions; i++) {
+        const struct position *at = &token->at[i];
+        assert(at->kind != POSITION_NOW);
+        if (at->kind == POSITION_START)
+            continue;
+        bytes_append_text(out, separator);
+        separator = "_";
+        bytes_append_number(out, i + 1);
+        bytes_append_char(out, '.');
+        if (at->kind == POSITION_CURSOR) {
+            format_cursor(&at->cursor, out);
+        } else {
+            bytes_append_char(out, 't');
+            bytes_append_number(out, (unsigned long long)at->time_us);
+        }
+    }
+}
+
+void token_format_after(struct slice after, struct bytes *out)
+{
+    size_t room = sodium_base64_ENCODED_LEN(after.len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    bytes_append_text(out, "..");
+    char *to = bytes_room(out, room);
+    if (!to)
+        return;
+    sodium_bin2base64(to, room, (const unsigned char *)after.data, after.len,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    out->len += room - 1; // without its NUL
+}

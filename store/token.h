@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// A token: how far the change logs of all partitions were read, as a text of unreserved characters
+// (RFC 3986) that a client brings back to any daemon of the store:
+//
+//   1.1042_2.887~880~882-885_3.t1829000000000000..cm9vbXM
+//
+// Log 1 was read up to number 1042, log 2 up to 887 but for 880 and 882 to 885, of log 3 everything
+// counts that was written since that time (microseconds since 1970 UTC), of a log that is not
+// mentioned all of it. What follows `..` is the key, in base64 for URLs, behind which a list of the
+// present state goes on; the logs are to be read when it has ended.
+#ifndef STORE_TOKEN_H
+#define STORE_TOKEN_H
+
+#include "store/cursor.h"
+#include "store/key.h"
+
+enum {
+    TOKEN_GAPS_MAX = 64, // of a log, in the text; what lies behind counts as unread
+    TOKEN_TEXT_MAX = 64 * 1024,
+};
+
+// Where to go on in a log.
+struct position {
+    enum {
+        POSITION_START,  // at its beginning
+        POSITION_NOW,    // at its end; not in a text
+        POSITION_TIME,   // with what was written at `time_us` or later
+        POSITION_CURSOR, // behind `cursor`
+    } kind;
+    int64_t time_us; // since 1970 UTC
+    struct cursor cursor;
+};
+
+struct token {
+    bool listing; // a list goes on behind `after`
+    size_t after_len;
+    char after[KEY_MAX];
+    unsigned partitions;
+    struct position at[]; // of partition id at[id - 1]
+};
+
+// token_new makes a token of POSITION_START everywhere.
+enum error token_new(unsigned partitions, struct token **token) MUST_USE;
+void token_free(struct token **token);
+
+// token_parse reads a text. ERROR_MALFORMED, also for a partition that there is not.
+enum error token_parse(struct slice text, unsigned partitions, struct token **token) MUST_USE;
+
+// token_format appends the text without a list's key; token_format_after appends that.
+void token_format(const struct token *token, struct bytes *out);
+void token_format_after(struct slice after, struct bytes *out);
+
+// token_copy makes `to` equal to `from`, which has as many partitions.
+enum error token_copy(struct token *to, const struct token *from) MUST_USE;
+
+#endif
