@@ -59,6 +59,9 @@ $(BUILD)/%.o: %.c | packages-build
 	@mkdir -p $(@D)
 	$(call quiet,cc  )$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# It has them inside.
+$(BUILD)/server/page.o: $(wildcard web/*)
+
 $(BUILD)/llhttp/%.o: | packages-build
 	@mkdir -p $(@D)
 	$(call quiet,cc  )$(CC) $(LLHTTP_FLAGS) $(CFLAGS) -c -o $@ $(LLHTTP)/$*.c
