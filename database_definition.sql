@@ -74,8 +74,13 @@ CREATE TABLE IF NOT EXISTS sherd_partition (
   pass     BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'the last pass of sync that it took part in, milliseconds since 1970 UTC',
   floor    BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'tombstones of lesser versions may be gone',
   token    BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'of the one sync that may change anything here',
-  verified SMALLINT UNSIGNED NOT NULL DEFAULT 0  COMMENT 'the slot at which the next pass goes on to compare'
+  verified SMALLINT UNSIGNED NOT NULL DEFAULT 0  COMMENT 'the slot at which the next pass goes on to compare',
+  trimmed  BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'changes.seq up to which entries of the log may be gone'
 ) ENGINE=InnoDB;
+
+-- Schema version 2 did not know how far its log was trimmed.
+ALTER TABLE sherd_partition ADD COLUMN IF NOT EXISTS
+  trimmed  BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'changes.seq up to which entries of the log may be gone';
 
 CREATE TABLE IF NOT EXISTS sherd_schema (
   version INT UNSIGNED NOT NULL PRIMARY KEY
@@ -179,7 +184,7 @@ RETURN (SELECT COUNT(*) FROM information_schema.triggers
 
 DELIMITER ;
 
-REPLACE INTO sherd_schema (version) VALUES (2);
+REPLACE INTO sherd_schema (version) VALUES (3);
 GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON sherd.* TO sherd;
 
 -- ---------------------------------------------------------------- the test database: the same again
@@ -244,8 +249,13 @@ CREATE TABLE IF NOT EXISTS sherd_partition (
   pass     BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'the last pass of sync that it took part in, milliseconds since 1970 UTC',
   floor    BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'tombstones of lesser versions may be gone',
   token    BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'of the one sync that may change anything here',
-  verified SMALLINT UNSIGNED NOT NULL DEFAULT 0  COMMENT 'the slot at which the next pass goes on to compare'
+  verified SMALLINT UNSIGNED NOT NULL DEFAULT 0  COMMENT 'the slot at which the next pass goes on to compare',
+  trimmed  BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'changes.seq up to which entries of the log may be gone'
 ) ENGINE=InnoDB;
+
+-- Schema version 2 did not know how far its log was trimmed.
+ALTER TABLE sherd_partition ADD COLUMN IF NOT EXISTS
+  trimmed  BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'changes.seq up to which entries of the log may be gone';
 
 CREATE TABLE IF NOT EXISTS sherd_schema (
   version INT UNSIGNED NOT NULL PRIMARY KEY
@@ -349,5 +359,5 @@ RETURN (SELECT COUNT(*) FROM information_schema.triggers
 
 DELIMITER ;
 
-REPLACE INTO sherd_schema (version) VALUES (2);
+REPLACE INTO sherd_schema (version) VALUES (3);
 GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON test_sherd.* TO sherd;

@@ -71,6 +71,13 @@ class Get(Group):
                              peers.Nginx)] + [self.direct(16), self.direct(64)]
 
 
+class Cached(Group):
+    name, title, unit = "cached", "GET from memory, values of 100 bytes", "requests a second"
+
+    def things(self):
+        return [self.closed(peer) for peer in (peers.SherdCached, peers.SherdConstant, peers.Nginx, peers.Sherd)]
+
+
 class Put(Group):
     name, title, unit = "put", "PUT, durable, values of 100 bytes", "requests a second"
 
@@ -369,4 +376,4 @@ class Partitions(Group):
         return {"server": used([sherd.processes[0].pid]), "nodes": used(self.nodes.pid(n) for n in self.nodes.all())}
 
 
-GROUPS = (Get, Put, Mixed, Sizes, Latency, Curve, Lists, Bulk, Start, Memory, Partitions)
+GROUPS = (Get, Put, Mixed, Sizes, Latency, Curve, Lists, Bulk, Start, Memory, Partitions, Cached)

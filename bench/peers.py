@@ -3,6 +3,7 @@
 
 A peer has its best reasonable configuration; where several were tried, a comment says what was kept and why.
 """
+import http.client
 import json
 import os
 import shutil
@@ -89,6 +90,34 @@ class Sherd(Peer):
                     b'"trusted":false' not in load.ask(self.port, load.request("GET", "/status"))[1].replace(b" ", b""))
         except OSError:
             return False
+
+
+class SherdCached(Sherd):
+    name, title = "sherd-cached", "Sherd, cached"
+    server = ("cache = 256M",)
+
+    def fill(self, shape):
+        """And brings all of it into memory."""
+        if shape in self.shapes:
+            return
+        super().fill(shape)
+        lines = "".join('{"op":"get","key":"%s"}\n' % load.key_of(shape, number) for number in range(shape.keys))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", "/bulk", lines.encode(), {"Content-Type": "application/x-ndjson"})
+        connection.getresponse().read()
+        connection.close()
+
+
+class SherdConstant(Sherd):
+    """What its own HTTP layer serves without asking anybody."""
+    name, title = "sherd-constant", "Sherd, a constant (/livez)"
+    read_answer = "ok\n"
+
+    def read(self):
+        return load.request("GET", "/livez")
+
+    def fill(self, shape):
+        pass
 
 
 class Webdis(Peer):

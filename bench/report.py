@@ -34,6 +34,8 @@ def ratios():
     yield from (Target("put", "PUT, durable", "sherd", others, name, factor, 1) for others, name, factor in (
         (["webdis-aof"], "webdis + Redis, appendfsync always", 1.3), (["fastify"], "fastify + mysql2", 5),
         (["etcd-v2", "etcd-v3"], "etcd, the faster API", 2), (direct, "direct upserts, their best", 1.8)))
+    yield from (Target("cached", "GET, cached", "sherd-cached", [other], name, factor, 1) for other, name, factor in (
+        ("sherd-constant", "Sherd's own constant answer", 0.85), ("nginx", "nginx, a constant", 0.8)))
     yield Target("mixed", "mixed 90/10, 1 KB", "sherd-1000", ["webdis-aof-1000"], "webdis + Redis, appendfsync always",
                  1.2, 1)
     for place in ("begin", "end"):

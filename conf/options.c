@@ -73,6 +73,11 @@ static const struct option options[] = {
     {SERVER(access_log), FROM_TO(OPTION_STRING, 0, INI_VALUE_MAX), .fallback = "", .reload = true,
      .help = "A file that gets a line for each request, - for standard output, empty for none; "
              "better an absolute path."},
+    {SERVER(cache), FROM_TO(OPTION_SIZE, 0, 1024 * 1024ull * M), .fallback = "0",
+     .help = "Memory for hot values, kept true by the change logs; 0 for none."},
+    {SERVER(cache_staleness), FROM_TO(OPTION_DURATION, 0, 1 * MINUTE), .fallback = "100ms",
+     .help = "A value comes from the cache only while the change log of its home was read so "
+             "recently."},
     {SERVER(allow_clear), .type = OPTION_BOOLEAN, .fallback = "no", .reload = true,
      .help = "Whether DELETE of a prefix may clear it outside of test mode."},
 

@@ -133,7 +133,8 @@ static enum format best(const struct claim claims[FORMATS], unsigned among)
 {
     enum format best = FORMAT_NONE; // its claim has quality 0, as a refused one
     for (enum format format = FORMAT_JSON; format <= FORMAT_EVENTS; format++)
-        if (among & 1u << format && claims[format].quality > 0 && is_better(&claims[format], &claims[best]))
+        if (among & 1u << format && claims[format].quality > 0 &&
+            is_better(&claims[format], &claims[best]))
             best = format;
     return best;
 }

@@ -74,6 +74,7 @@ struct listener {
     uint64_t told;       // events
     uint64_t next;       // in the journal
     uint64_t generation; // of the journal
+    int64_t came_us;     // clock_us
     int64_t sent;        // clock_ms; when it began to wait, when something was sent last
     struct token *from;  // of SINCE_TOKEN; what the logs are read from
     struct listing *listing;
@@ -84,11 +85,13 @@ struct listener {
     unsigned fetching;   // under way
     unsigned fetched;    // in fetch
     struct bytes token;  // of the last event; the position that a list began with
-    struct bytes out;    // a poll's events
+    struct bytes out;    // what was not sent yet; all of a poll's events
     struct event timer;  // a poll's time
     size_t prefix_len;
     char prefix[];
 };
+
+static const struct feed_wish no_wish;
 
 // One event on its way to a listener.
 struct news {
@@ -192,18 +195,22 @@ static void touch(struct listener *l)
 
 // ---------------------------------------------------------------- what is written
 
-// write_token appends the token of an event. Partitions that are owed are where they were.
+// write_token appends the token of an event, at a client's length. Partitions that are owed are
+// where they were.
 static void write_token(const struct listener *l, const struct news *news, struct bytes *out)
 {
     struct token *token;
-    if (!l->debt || token_parse(news->token, partitions_of(l), &token)) {
+    if (!l->debt && news->token.len <= TOKEN_SHORT) {
         bytes_append_slice(out, news->token);
+    } else if (token_parse(news->token, partitions_of(l), &token)) {
+        out->failed = true;
     } else {
-        for (unsigned i = 0; i < token->partitions; i++) {
+        for (unsigned i = 0; l->debt && i < token->partitions; i++) {
             if (!l->debt->owed[i])
                 continue;
             token->at[i].kind = l->debt->at->at[i].kind;
             token->at[i].time_us = l->debt->at->at[i].time_us;
+            token->at[i].mark = l->debt->at->at[i].mark;
             if (cursor_copy(&token->at[i].cursor, &l->debt->at->at[i].cursor))
                 out->failed = true;
         }
@@ -251,12 +258,11 @@ static void write_event(const struct listener *l, const char *event, const struc
 // write_news appends an event in the listener's form to what it is sent.
 static void write_news(struct listener *l, const char *event, const struct news *news)
 {
-    struct bytes *piece = &worker_of(l)->listeners.piece;
     if (l->request->format == FORMAT_EVENTS) {
-        write_event(l, event, news, piece);
+        write_event(l, event, news, &l->out);
     } else if (l->request->format == FORMAT_NDJSON) {
-        write_object(l, event, news, piece);
-        bytes_append_char(piece, '\n');
+        write_object(l, event, news, &l->out);
+        bytes_append_char(&l->out, '\n');
     } else {
         bytes_append_text(&l->out, l->told ? "," : "");
         write_object(l, event, news, &l->out);
@@ -269,6 +275,12 @@ static void tell(struct listener *l, const struct news *news)
 {
     write_news(l, news->dead ? "delete" : "put", news);
     l->told++;
+}
+
+// has_piece: a stream has enough to be sent.
+static bool has_piece(const struct listener *l)
+{
+    return !is_poll(l) && l->out.len > PIECE;
 }
 
 static bool is_full(const struct listener *l)
@@ -296,18 +308,16 @@ static void begin_stream(struct listener *l)
 // send_piece sends what was written to a stream.
 static void send_piece(struct listener *l)
 {
-    struct bytes *piece = &worker_of(l)->listeners.piece;
-    if (bytes_failed(piece)) {
-        bytes_fini(piece);
+    if (bytes_failed(&l->out)) {
         set_state(l, LISTENER_OVER);
         reply_abort(l->request);
         return;
     }
-    if (piece->len == 0)
+    if (l->out.len == 0 || is_poll(l))
         return;
     begin_stream(l);
-    reply_piece(l->request, bytes_slice(piece));
-    bytes_shrink(piece, 2 * PIECE);
+    reply_piece(l->request, bytes_slice(&l->out));
+    bytes_shrink(&l->out, 0); // there may be thousands of idle listeners
     touch(l);
 }
 
@@ -327,6 +337,9 @@ static void end(struct listener *l)
     set_state(l, LISTENER_OVER);
     if (!is_poll(l)) {
         begin_stream(l);
+        if (l->out.len && !bytes_failed(&l->out))
+            reply_piece(r, bytes_slice(&l->out));
+        bytes_fini(&l->out);
         reply_end(r);
         return;
     }
@@ -354,7 +367,7 @@ static bool take_position(struct listener *l, struct bytes *token)
 {
     uint64_t next, generation;
     struct bytes position = {0};
-    bool there = feed_now(feed_of(l), false, &position, &next, &generation) && next == l->next &&
+    bool there = feed_now(feed_of(l), &no_wish, &position, &next, &generation) && next == l->next &&
                  generation == l->generation;
     const struct news news = {.token = bytes_slice(&position)};
     if (there) {
@@ -370,7 +383,7 @@ static void send_progress(struct listener *l)
 {
     uint64_t next, generation;
     struct bytes position = {0};
-    bool there = feed_now(feed_of(l), false, &position, &next, &generation) && next == l->next &&
+    bool there = feed_now(feed_of(l), &no_wish, &position, &next, &generation) && next == l->next &&
                  generation == l->generation;
     const struct news news = {.token = bytes_slice(&position)};
     if (there) {
@@ -383,7 +396,7 @@ static void send_progress(struct listener *l)
 static bool visit(const struct feed_event *event, void *context)
 {
     struct listener *l = context;
-    if (is_full(l) || worker_of(l)->listeners.piece.len > PIECE)
+    if (is_full(l) || has_piece(l))
         return false;
     if (!slice_starts(event->key, (struct slice){l->prefix, l->prefix_len}))
         return true;
@@ -457,12 +470,16 @@ static void begin_wait(struct listener *l)
         l->late = true;
 }
 
-static void be_live(struct listener *l)
+// be_live goes on in the journal at `position`, which the listener is told.
+static void be_live(struct listener *l, struct slice position)
 {
+    const struct news news = {.token = position};
     set_state(l, LISTENER_LIVE);
     begin_wait(l);
-    if (!is_poll(l))
-        send_progress(l);
+    if (!is_poll(l)) {
+        write_news(l, "progress", &news);
+        send_piece(l);
+    }
     if (l->state == LISTENER_LIVE)
         deliver(l);
 }
@@ -480,7 +497,7 @@ static void on_past_entry(struct follow *follow, const struct follow_entry *entr
     if (l->values)
         feed_write_value(entry, &value);
     if (bytes_failed(&token) || bytes_failed(&members) || bytes_failed(&value))
-        worker_of(l)->listeners.piece.failed = true;
+        l->out.failed = true;
     const struct news news = {.dead = entry->dead,
                               .token = bytes_slice(&token),
                               .members = bytes_slice(&members),
@@ -496,7 +513,7 @@ static void on_past_entry(struct follow *follow, const struct follow_entry *entr
         send_piece(l);
         if (l->state != LISTENER_OVER)
             end(l);
-    } else if (!is_poll(l) && worker_of(l)->listeners.piece.len > PIECE) {
+    } else if (has_piece(l)) {
         send_piece(l);
         if (l->state != LISTENER_OVER && !http_writable(l->request))
             follow_pause(follow);
@@ -553,9 +570,12 @@ static void on_past_done(struct follow *follow, bool whole, void *context)
         fail(l, 503, "out of memory");
         return;
     }
+    struct bytes position = {0};
+    token_format_whole(l->until, &position);
     drop_past(l);
     if (l->state == LISTENER_READS)
-        be_live(l);
+        be_live(l, bytes_slice(&position));
+    bytes_fini(&position);
 }
 
 // read_past reads the logs from `from` up to the journal's end, in state READS, or beside the
@@ -576,10 +596,11 @@ static enum error read_past(struct listener *l, const struct token *from, struct
 // catch_up goes from l->from to the journal.
 static void catch_up(struct listener *l)
 {
+    const struct feed_wish wish = {.values = l->values};
     struct bytes position = {0};
     if (l->state != LISTENER_READS)
         set_state(l, LISTENER_READS);
-    if (!feed_now(feed_of(l), l->values, &position, &l->next, &l->generation))
+    if (!feed_now(feed_of(l), &wish, &position, &l->next, &l->generation))
         fail(l, 503, "the feed began anew; ask again");
     else if (bytes_failed(&position) || read_past(l, l->from, bytes_slice(&position)))
         fail(l, 503, "out of memory");
@@ -592,7 +613,7 @@ static void pay(struct listener *l)
     uint64_t next, generation;
     struct bytes position = {0}, owing = {0};
     struct token *from = NULL;
-    if (feed_now(feed_of(l), false, &position, &next, &generation)) {
+    if (feed_now(feed_of(l), &no_wish, &position, &next, &generation)) {
         const struct news news = {.token = bytes_slice(&position)};
         write_token(l, &news, &owing);
         if (token_parse(bytes_slice(&owing), partitions_of(l), &from) ||
@@ -644,7 +665,7 @@ static void tell_fetched(struct listener *l)
     }
     if (l->state == LISTENER_LISTS && !is_poll(l))
         send_piece(l);
-    if (l->state == LISTENER_LISTS)
+    if (l->state == LISTENER_LISTS && !listing_waiting(l->listing))
         list_on(l);
 }
 
@@ -706,14 +727,14 @@ static bool take_item(struct listener *l, const struct listing_item *item)
         .version = item->version, .key = item->key, .pair = {.type = item->type}};
     struct bytes members = {0};
     feed_write_members(&entry, &members);
-    worker_of(l)->listeners.piece.failed |= bytes_failed(&members);
+    l->out.failed |= bytes_failed(&members);
     tell_item(l, item->key, bytes_slice(&members), (struct slice){0});
     bytes_fini(&members);
     if (is_full(l)) {
         end_list_at_limit(l, item->key);
         return false;
     }
-    if (worker_of(l)->listeners.piece.len > PIECE)
+    if (has_piece(l))
         send_piece(l);
     return l->state == LISTENER_LISTS && (is_poll(l) || http_writable(l->request));
 }
@@ -727,7 +748,7 @@ static void end_list(struct listener *l)
 // list_on takes from the list until it has to wait: for the list, for values, for the client.
 static void list_on(struct listener *l)
 {
-    bool more = is_poll(l) || http_writable(l->request);
+    bool more = !l->fetching && (is_poll(l) || http_writable(l->request));
     while (more) {
         struct listing_item item;
         enum listing_result result = listing_next(l->listing, &item);
@@ -774,26 +795,35 @@ static void begin_list(struct listener *l)
 
 // ---------------------------------------------------------------- WAITS
 
+// The body of a stream begins at once and never comes: a HEAD learns what it would be.
+static bool is_head_of_stream(const struct listener *l)
+{
+    return l->request->method == METHOD_HEAD && !is_poll(l);
+}
+
 // go_on leaves WAITS once the follower has begun.
 static void go_on(struct listener *l)
 {
+    const struct feed_wish wish = {.since_us = l->came_us, .values = l->values};
     struct bytes position = {0};
-    if (!feed_now(feed_of(l), l->values, &position, &l->next, &l->generation)) {
+    if (!feed_now(feed_of(l), &wish, &position, &l->next, &l->generation)) {
         bytes_fini(&position);
         return;
     }
     enum error error = ERROR_NONE;
     if (l->since == SINCE_START)
         error = token_parse(bytes_slice(&position), partitions_of(l), &l->from);
-    bytes_fini(&position);
     if (error)
         fail(l, 503, "out of memory");
+    else if (is_head_of_stream(l))
+        end(l);
     else if (l->since == SINCE_NOW)
-        be_live(l);
+        be_live(l, bytes_slice(&position));
     else if (l->since == SINCE_START || l->from->listing)
         begin_list(l);
     else
         catch_up(l);
+    bytes_fini(&position);
 }
 
 // ---------------------------------------------------------------- the worker
@@ -804,11 +834,6 @@ void changes_init(struct worker *w)
     list_init(&w->listeners.past);
     list_init(&w->listeners.streams);
     list_init(&w->listeners.polls);
-}
-
-void changes_fini(struct worker *w)
-{
-    bytes_fini(&w->listeners.piece);
 }
 
 // for_all calls for each that is in the list now; the call may move or end that one.
@@ -987,6 +1012,7 @@ static void begin(struct request *r, const struct head *head)
 static void request_ended(struct request *r)
 {
     struct listener *l = listener_of(r);
+    l->came_us = clock_us();
     l->sent = clock_ms();
     set_state(l, LISTENER_WAITS);
     go_on(l);

@@ -20,13 +20,11 @@ struct listeners {
     struct list polls;   // LIVE, for one answer
     unsigned owing;      // listeners with a debt
     int64_t paid;        // clock_ms, when debts were last looked at
-    struct bytes piece;  // what is being written to one of them
 };
 
 extern const struct handler changes_get;
 
 void changes_init(struct worker *worker);
-void changes_fini(struct worker *worker);
 
 // changes_deliver brings the listeners what is new in the journal.
 void changes_deliver(struct worker *worker);

@@ -27,10 +27,12 @@ struct feed {
     unsigned partitions;
     struct feed_stats stats;
     atomic_uint with_values; // listeners that want them
+    atomic_bool wished;      // somebody waits for the journal to be as wished
 
     pthread_mutex_t lock; // of all that follows
     bool live;            // the follower knows where it is
     bool has_values;      // events come with values
+    int64_t asked_us;     // follow_asked_us
     bool stopped;
     uint64_t generation; // of the journal
     uint64_t first;      // number of its oldest event
@@ -82,6 +84,8 @@ static void begin_anew(struct feed *feed)
     feed->generation++;
     feed->live = feed->has_values = false;
     pthread_mutex_unlock(&feed->lock);
+    if (feed->workers->hot)
+        hot_lost(feed->workers->hot);
 }
 
 // ---------------------------------------------------------------- from the follower
@@ -141,13 +145,15 @@ static void tell_listeners(struct feed *feed)
 static void set_position(struct feed *feed)
 {
     bytes_clear(&feed->position);
-    token_format(follow_token(feed->follow), &feed->position);
+    token_format_whole(follow_token(feed->follow), &feed->position);
 }
 
 static void on_entry(struct follow *follow, const struct follow_entry *entry, void *context)
 {
     struct feed *feed = context;
     atomic_fetch_add_explicit(&feed->stats.entries, 1, memory_order_relaxed);
+    if (feed->workers->hot)
+        cache_invalidate(feed->workers->hot->cache, entry->key);
     if (!entry->told)
         return;
     struct item *item = make_item(entry, follow_token(follow));
@@ -169,12 +175,13 @@ static void on_entry(struct follow *follow, const struct follow_entry *entry, vo
 static void on_read(struct follow *follow, unsigned id, int64_t asked_us, void *context)
 {
     struct feed *feed = context;
-    (void)id;
-    (void)asked_us;
+    if (feed->workers->hot)
+        hot_read(feed->workers->hot, id, asked_us);
     bool has_values = follow_has_values(follow);
     pthread_mutex_lock(&feed->lock);
-    bool news = feed->appended || has_values != feed->has_values || !feed->live;
+    bool news = feed->appended || atomic_exchange(&feed->wished, false);
     set_position(feed);
+    feed->asked_us = follow_asked_us(follow);
     feed->has_values = has_values;
     feed->live = !bytes_failed(&feed->position);
     pthread_mutex_unlock(&feed->lock);
@@ -218,7 +225,7 @@ static void start(struct feed *feed, struct event_base *base, struct store *stor
 void feed_run(struct feed *feed, struct event_base *base, struct store *store)
 {
     int64_t now = clock_ms();
-    bool joined = atomic_load(&feed->stats.listeners) > 0;
+    bool joined = atomic_load(&feed->stats.listeners) > 0 || feed->workers->hot;
     if (joined)
         feed->needed = now;
     bool wanted = joined || (feed->follow && now < feed->needed + LINGER_MS);
@@ -282,12 +289,15 @@ void feed_leave(struct feed *feed, bool values)
         worker_wake(feed->workers->worker[0]);
 }
 
-bool feed_now(struct feed *feed, bool values, struct bytes *token, uint64_t *next,
+bool feed_now(struct feed *feed, const struct feed_wish *wish, struct bytes *token, uint64_t *next,
               uint64_t *generation)
 {
     pthread_mutex_lock(&feed->lock);
-    bool there = feed->live && (!values || feed->has_values);
-    if (there) {
+    bool there =
+        feed->live && feed->asked_us >= wish->since_us && (!wish->values || feed->has_values);
+    if (!there) {
+        atomic_store(&feed->wished, true);
+    } else {
         bytes_append_slice(token, bytes_slice(&feed->position));
         *next = feed->end;
         *generation = feed->generation;

@@ -5,7 +5,8 @@
 // always that of its end: who reads the logs from an older token up to it, and then the journal,
 // misses nothing.
 //
-// The follower runs while somebody listens, and a little longer: listeners come back.
+// The follower runs while somebody listens, and a little longer: listeners come back. It also keeps
+// the hot values true (store/hot.h), and then runs always.
 #ifndef SERVER_FEED_H
 #define SERVER_FEED_H
 
@@ -49,9 +50,15 @@ void feed_leave(struct feed *feed, bool values);
 void feed_run(struct feed *feed, struct event_base *base, struct store *store);
 void feed_stop(struct feed *feed);
 
-// feed_now returns the journal's position (appended to `token`), the number of its next event, and
-// its generation; false while the follower has not begun, or not fetched values yet.
-bool feed_now(struct feed *feed, bool values, struct bytes *token, uint64_t *next,
+// What a listener asks of the journal before it begins there.
+struct feed_wish {
+    int64_t since_us; // clock_us; what was committed before it is in the journal or in its position
+    bool values;      // events come with values
+};
+
+// feed_now returns the journal's position (all of it, appended to `token`), the number of its next
+// event, and its generation; false if that is not as wished yet: all threads are woken when it is.
+bool feed_now(struct feed *feed, const struct feed_wish *wish, struct bytes *token, uint64_t *next,
               uint64_t *generation);
 
 enum feed_result {

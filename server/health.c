@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/release.h"
 #include "server/document.h"
+#include "server/feed.h"
 #include "server/reply.h"
 #include "server/target.h"
 #include "server/worker.h"
@@ -321,6 +322,43 @@ static void metric_partitions(struct bytes *out, const struct worker *worker)
     }
 }
 
+static void metric_cache(struct bytes *out, struct cache *cache)
+{
+    struct cache_stats stats;
+    cache_stats(cache, &stats);
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } metrics[] = {
+        {"cache_hits_total", "counter", "Reads that memory answered.", stats.hits},
+        {"cache_misses_total", "counter", "Reads that it could not.", stats.misses},
+        {"cache_fills_total", "counter", "Values that were kept.", stats.fills},
+        {"cache_refused_total", "counter", "Values asked for too rarely, or too large, to be kept.",
+         stats.refused},
+        {"cache_late_total", "counter", "Values that had changed when they came.", stats.late},
+        {"cache_evictions_total", "counter", "Values that had to make room.", stats.evictions},
+        {"cache_invalidations_total", "counter", "Changes of keys.", stats.invalidations},
+        {"cache_clears_total", "counter", "Times that all was forgotten.", stats.clears},
+        {"cache_entries", "gauge", "Values in memory.", stats.entries},
+        {"cache_bytes", "gauge", "What they take.", stats.bytes},
+    };
+    for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++)
+        metric_value(out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
+}
+
+static void metric_feed(struct bytes *out, const struct feed *feed)
+{
+    const struct feed_stats *stats = feed_stats(feed);
+    metric_value(out, "feed_listeners", "gauge", "Requests for /changes that are open.",
+                 atomic_load(&stats->listeners));
+    metric_value(out, "feed_entries_total", "counter",
+                 "Entries of change logs that the follower read.", atomic_load(&stats->entries));
+    metric_value(out, "feed_events_total", "counter", "Events that it put into the journal.",
+                 atomic_load(&stats->events));
+    metric_value(out, "feed_dropped_total", "counter", "Listeners that the journal left behind.",
+                 atomic_load(&stats->dropped));
+}
+
 static void metrics(struct request *r)
 {
     const struct workers *all = r->worker->all;
@@ -342,6 +380,9 @@ static void metrics(struct request *r)
     metric_latency(&body, all);
     metric_partitions(&body, r->worker);
     metric_batches(&body, all);
+    metric_feed(&body, all->feed);
+    if (all->hot)
+        metric_cache(&body, all->hot->cache);
     answer(r, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
     bytes_fini(&body);
 }

@@ -11,6 +11,7 @@ static const struct {
     bool list; // may come several times
 } fields[HEADERS] = {
     [HEADER_ACCEPT] = {{"Accept", 6}, true},
+    [HEADER_CACHE_CONTROL] = {{"Cache-Control", 13}, true},
     [HEADER_CONTENT_ENCODING] = {{"Content-Encoding", 16}, true},
     [HEADER_CONTENT_RANGE] = {{"Content-Range", 13}, false},
     [HEADER_CONTENT_TYPE] = {{"Content-Type", 12}, false},

@@ -14,6 +14,7 @@
 // The header fields that Sherd looks at.
 enum header {
     HEADER_ACCEPT,
+    HEADER_CACHE_CONTROL,
     HEADER_CONTENT_ENCODING,
     HEADER_CONTENT_RANGE,
     HEADER_CONTENT_TYPE,

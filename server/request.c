@@ -32,7 +32,7 @@ static const struct handler *const handlers[RESOURCES][METHODS] = {
                          [METHOD_DELETE] = &lists_clear},
     [RESOURCE_KEYS] = {[METHOD_GET] = &lists_keys, [METHOD_HEAD] = &lists_keys},
     [RESOURCE_BULK] = {[METHOD_POST] = &bulk_post},
-    [RESOURCE_CHANGES] = {[METHOD_GET] = &changes_get},
+    [RESOURCE_CHANGES] = {[METHOD_GET] = &changes_get, [METHOD_HEAD] = &changes_get},
     [RESOURCE_LIVEZ] = {[METHOD_GET] = &health_livez, [METHOD_HEAD] = &health_livez},
     [RESOURCE_READYZ] = {[METHOD_GET] = &health_readyz, [METHOD_HEAD] = &health_readyz},
     [RESOURCE_STATUS] = {[METHOD_GET] = &health_status, [METHOD_HEAD] = &health_status},

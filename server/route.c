@@ -15,7 +15,7 @@ static const struct {
     [RESOURCE_PREFIX] = {{NULL, 0}, "GET, HEAD, DELETE, OPTIONS"},
     [RESOURCE_KEYS] = {{"/keys", 5}, "GET, HEAD, OPTIONS"},
     [RESOURCE_BULK] = {{"/bulk", 5}, "POST, OPTIONS"},
-    [RESOURCE_CHANGES] = {{"/changes", 8}, "GET, OPTIONS"},
+    [RESOURCE_CHANGES] = {{"/changes", 8}, "GET, HEAD, OPTIONS"},
     [RESOURCE_LIVEZ] = {{"/livez", 6}, "GET, HEAD, OPTIONS"},
     [RESOURCE_READYZ] = {{"/readyz", 7}, "GET, HEAD, OPTIONS"},
     [RESOURCE_STATUS] = {{"/status", 7}, "GET, HEAD, OPTIONS"},

@@ -70,10 +70,26 @@ static bool read_quorum(struct request *r)
     return true;
 }
 
+// wants_fresh tells whether the client asks not to be served from memory (RFC 9111, 5.2.1).
+static bool wants_fresh(struct slice cache_control)
+{
+    struct slice rest = cache_control;
+    while (rest.data) {
+        struct slice directive = slice_trim(slice_token(&rest, ','));
+        struct slice name = slice_trim(slice_token(&directive, '='));
+        if (slice_equal_nocase(name, SLICE("no-cache")) ||
+            slice_equal_nocase(name, SLICE("no-store")) ||
+            (slice_equal_nocase(name, SLICE("max-age")) && slice_equal(directive, SLICE("0"))))
+            return true;
+    }
+    return false;
+}
+
 static void get_begin(struct request *r, const struct head *head)
 {
     if (!read_quorum(r) || !parse_conditions(r, head))
         return;
+    r->operation.fresh = wants_fresh(head->value[HEADER_CACHE_CONTROL]);
     keep(head->value[HEADER_RANGE], r->range_text, sizeof r->range_text, &r->range_len);
     keep(head->value[HEADER_IF_RANGE], r->if_range, sizeof r->if_range, &r->if_range_len);
     // An If-Range that was too long to keep matches nothing: the whole is the answer.
@@ -95,6 +111,8 @@ static struct slice stored_type(struct slice type)
 static void partition_header(struct request *r, const struct outcome *outcome)
 {
     reply_header_number(r, "Sherd-Partition", outcome->partition);
+    if (outcome->cached)
+        reply_headers(r, SLICE("Age: 0\r\nSherd-Cache: hit\r\n"));
     reply_stale(r, outcome->stale, outcome->stale_count);
 }
 

@@ -207,7 +207,6 @@ static void worker_free(struct worker **worker)
     if (w->wake_fd >= 0)
         close(w->wake_fd);
     head_fini(&w->head);
-    changes_fini(w);
     bytes_fini(&w->log);
     free(w);
 }
@@ -269,6 +268,7 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
                                           .ring = all->ring,
                                           .addresses = all->addresses,
                                           .shared = all->shared,
+                                          .hot = all->hot,
                                           .connections = all->conf->store.connections,
                                           .speaks = number == 0};
     enum error error = store_new(w->base, &options, &w->store);
@@ -277,7 +277,13 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
 
 enum error workers_start(struct workers *all)
 {
-    enum error error = feed_new(all, all->conf->store.partitions, &all->feed);
+    const struct conf *conf = all->conf;
+    enum error error = ERROR_NONE;
+    if (conf->server.cache)
+        error = hot_new(conf->server.cache, conf->store.partitions, conf->server.cache_staleness,
+                        &all->hot);
+    if (!error)
+        error = feed_new(all, conf->store.partitions, &all->feed);
     if (error)
         return error;
     for (unsigned i = 0; i < all->count; i++) {
@@ -331,5 +337,6 @@ void workers_free(struct workers **workers)
     for (unsigned i = 0; i < all->count; i++)
         worker_free(&all->worker[i]);
     feed_free(&all->feed);
+    hot_free(&all->hot);
     free(all);
 }

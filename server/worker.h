@@ -63,6 +63,7 @@ struct workers {
     struct sockaddr_storage listen;
     int listen_len;
     int64_t started_us; // clock_unix_us
+    struct hot *hot;    // NULL = none
     struct feed *feed;
     atomic_bool stop;
     atomic_uint reloads;   // so far

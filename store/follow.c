@@ -79,7 +79,8 @@ struct reader {
     unsigned looks;   // under way
     uint64_t log_end; // at the beginning
     int64_t now_us;   // the partition's clock, with the page
-    int64_t asked_us; // clock_us
+    int64_t asked_us; // clock_us, of the statement
+    int64_t told_us;  // clock_us, of the last statement whose answer left nothing
     int64_t filled;   // clock_ms
     bool has_values;  // the page has
 };
@@ -293,7 +294,7 @@ static void ask_ends(struct reader *r)
 {
     const struct position *at = position_of(r);
     bytes_clear(&r->sql);
-    query_log_ends(&r->sql,
+    query_log_ends(&r->sql, at->cursor.high,
                    at->kind == POSITION_TIME ? (uint64_t)at->time_us << VERSION_PARTITION_BITS : 0);
     ask(r, READER_ENDS);
 }
@@ -332,41 +333,63 @@ static void be_open(struct reader *r)
     release(f);
 }
 
-// is_trimmed tells whether the log, whose ends are `first` and `last`, no longer reaches back to
-// the cursor, or is another log.
-static bool is_trimmed(const struct cursor *c, uint64_t first, uint64_t last)
+// What a log says of itself, in the order of query_log_ends.
+enum {
+    LOG_TRIMMED,
+    LOG_LAST,
+    LOG_NOW_US,
+    LOG_VERSION, // of the entry up to which it was read
+    LOG_PARTS,   // that every page begins with
+    LOG_FIRST = LOG_PARTS,
+    LOG_SINCE,
+    LOG_LAST_VERSION,
+    LOG_ENDS,
+};
+
+// is_trimmed tells whether the log no longer reaches back to the position, or is another log: the
+// entry up to which it was read has another version, or is gone without being trimmed.
+static bool is_trimmed(const struct position *at, const uint64_t log[LOG_PARTS])
 {
-    return last && (cursor_whole(c) + 1 < first || c->high > last);
+    const struct cursor *c = &at->cursor;
+    uint64_t trimmed = log[LOG_TRIMMED];
+    if (cursor_whole(c) < trimmed || (c->high > log[LOG_LAST] && c->high > trimmed))
+        return true;
+    return at->mark && log[LOG_VERSION] != QUERY_NO_ENTRY &&
+           token_mark(log[LOG_VERSION]) != at->mark;
 }
 
-static void take_ends(struct reader *r, const uint64_t ends[4])
+static void take_ends(struct reader *r, const uint64_t ends[LOG_ENDS])
 {
     struct position *at = position_of(r);
-    uint64_t first = ends[0], last = ends[1], since = ends[2];
+    uint64_t trimmed = ends[LOG_TRIMMED], first = ends[LOG_FIRST], last = ends[LOG_LAST],
+             since = ends[LOG_SINCE];
     switch (at->kind) {
     case POSITION_START:
-        at->cursor.high = first ? first - 1 : 0;
+        at->cursor.high = trimmed;
         be_open(r);
         return;
     case POSITION_CURSOR:
-        if (is_trimmed(&at->cursor, first, last))
+        if (is_trimmed(at, ends))
             be_trimmed(r);
         else
             be_open(r);
         return;
     case POSITION_NOW:
     case POSITION_TIME:
+        if (last < trimmed)
+            last = trimmed;
         r->log_end = at->kind == POSITION_TIME && since ? since - 1 : last;
+        at->mark = r->log_end == ends[LOG_LAST] ? token_mark(ends[LOG_LAST_VERSION]) : 0;
         break;
     }
-    if (r->log_end < first || last == 0) { // nothing lies before
+    if (first == 0 || r->log_end < first) { // nothing lies before
         at->cursor.high = r->log_end;
         be_open(r);
         return;
     }
     uint64_t from = r->log_end > LOOKBACK ? r->log_end - LOOKBACK : 1;
-    if (from < first)
-        from = first;
+    if (from <= trimmed)
+        from = trimmed + 1;
     at->cursor.high = from - 1;
     bytes_clear(&r->sql);
     query_log_gaps(&r->sql, from, r->log_end);
@@ -376,12 +399,12 @@ static void take_ends(struct reader *r, const uint64_t ends[4])
 static void read_ends(struct reader *r, struct connection *connection)
 {
     struct row row;
-    uint64_t ends[4];
-    if (!connection_row(connection, &row) || row_numbers(&row, 0, 4, ends)) {
+    uint64_t ends[LOG_ENDS];
+    if (!connection_row(connection, &row) || row_numbers(&row, 0, LOG_ENDS, ends)) {
         go_away(r);
         return;
     }
-    r->now_us = (int64_t)ends[3];
+    r->now_us = (int64_t)ends[LOG_NOW_US];
     take_ends(r, ends);
 }
 
@@ -556,11 +579,15 @@ static bool is_news(struct follow *f, const struct change *change)
 
 // ---------------------------------------------------------------- telling
 
-static enum error note_read(struct reader *r, uint64_t seq)
+static enum error note_read(struct reader *r, const struct change *change)
 {
     struct cursor *c = cursor_of(r);
-    return seq > c->high ? cursor_take(c, seq, (uint64_t)r->now_us / 1000)
-                         : cursor_close(c, seq, seq);
+    if (change->seq <= c->high)
+        return cursor_close(c, change->seq, change->seq);
+    enum error error = cursor_take(c, change->seq, (uint64_t)r->now_us / 1000);
+    if (!error)
+        position_of(r)->mark = token_mark(change->version);
+    return error;
 }
 
 static void tell_entry(struct follow *f, struct reader *r, struct entry *e)
@@ -606,6 +633,7 @@ static void end_page(struct reader *r)
     bool full = r->count == PAGE || cursor_of(r)->count > RANGES;
     bool behind = f->until && cursor_of(r)->high < f->until->at[r->id - 1].cursor.high;
     if (!full && f->until) { // the log has nothing more up to there
+        position_of(r)->mark = f->until->at[r->id - 1].mark;
         if (cursor_copy(cursor_of(r), &f->until->at[r->id - 1].cursor))
             go_away(r);
         else
@@ -625,7 +653,7 @@ static void tell(struct reader *r)
     hold(f);
     while (r->next < r->count && !f->paused && !f->abandoned && !f->trimmed) {
         struct entry *e = &r->entry[r->next];
-        if (note_read(r, e->change.seq)) { // no memory: it comes again
+        if (note_read(r, &e->change)) { // no memory: it comes again
             r->count = r->next;
             break;
         }
@@ -633,6 +661,8 @@ static void tell(struct reader *r)
         tell_entry(f, r, e);
     }
     if (r->next == r->count && !f->abandoned && !f->trimmed) {
+        if (r->count < PAGE)
+            r->told_us = r->asked_us;
         if (r->count < PAGE && f->events.on_read)
             f->events.on_read(f, r->id, r->asked_us, f->events.context);
         if (!f->abandoned && !f->trimmed)
@@ -644,13 +674,13 @@ static void tell(struct reader *r)
 static void read_page(struct reader *r, struct connection *connection)
 {
     struct row row;
-    uint64_t head[3];
-    if (!connection_row(connection, &row) || row_numbers(&row, 0, 3, head)) {
+    uint64_t log[LOG_PARTS];
+    if (!connection_row(connection, &row) || row_numbers(&row, 0, LOG_PARTS, log)) {
         go_away(r);
         return;
     }
-    r->now_us = (int64_t)head[2];
-    if (is_trimmed(cursor_of(r), head[0], head[1])) {
+    r->now_us = (int64_t)log[LOG_NOW_US];
+    if (is_trimmed(position_of(r), log)) {
         be_trimmed(r);
         return;
     }
@@ -789,6 +819,15 @@ bool follow_has_values(const struct follow *f)
         if (!f->reader[i].away && !f->reader[i].has_values)
             return false;
     return f->values;
+}
+
+int64_t follow_asked_us(const struct follow *f)
+{
+    int64_t least = INT64_MAX;
+    for (unsigned i = 0; i < f->count; i++)
+        if (!f->reader[i].away && f->reader[i].told_us < least)
+            least = f->reader[i].told_us;
+    return least;
 }
 
 const struct token *follow_token(const struct follow *f)

@@ -64,6 +64,10 @@ void follow_resume(struct follow *follow);
 void follow_want_values(struct follow *follow, bool values);
 bool follow_has_values(const struct follow *follow);
 
+// follow_asked_us returns the clock_us up to which all that the partitions had was told, of those
+// that can be asked.
+int64_t follow_asked_us(const struct follow *follow);
+
 // follow_token returns how far it is; no position is POSITION_NOW once on_open came.
 const struct token *follow_token(const struct follow *follow);
 

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/list.h"
+#include "store/cache.h"
 #include "store/pair.h"
 #include "store/session.h"
 
@@ -48,6 +49,7 @@ struct outcome {
     unsigned retry_after; // seconds, with ERROR_UNAVAILABLE
     bool refusing;        // with ERROR_UNAVAILABLE: the partition answers but cannot write
     bool found;           // reads: the key is there; pair is filled in
+    bool cached;          // reads: from memory
     bool created;         // writes: the key was absent before
     struct stamp stamp;   // writes: what the partition gave
     struct pair pair;     // reads; borrowed, valid only during the callback
@@ -67,6 +69,7 @@ struct operation {
     uint64_t ttl_ms;                         // PUT: 0 = never expires
     const struct precondition *precondition; // writes; NULL = none
     bool quorum;                             // reads: ask a majority of the owners
+    bool fresh;                              // reads: not from memory
     // Called exactly once, never inside the call that submits.
     void (*on_done)(struct operation *operation, const struct outcome *outcome);
 
@@ -75,6 +78,8 @@ struct operation {
     int64_t deadline; // clock_ms; nothing is sent for the operation after it
     bool resent;      // it was sent once on a connection that was lost
     bool alone;       // travels in a statement of its own
+    bool fills;       // what it reads may be kept in memory, if `ticket` is still good then
+    struct cache_ticket ticket;
     struct session session;
     struct stamp stamp; // OPERATION_APPLY: the row's version, created, expires
     struct store *store;

@@ -81,8 +81,8 @@ void query_check(struct bytes *sql)
              "+(SELECT COUNT(*) FROM (SELECT target,writer,version FROM diverts LIMIT 0) AS d)"
              "+(SELECT COUNT(*) FROM (SELECT source,pass,high,gaps,marked,frontier"
              " FROM cursors LIMIT 0) AS u)"
-             "+(SELECT COUNT(*) FROM (SELECT one,id,seeded,ring,pass,floor,token,verified"
-             " FROM sherd_partition LIMIT 0) AS s)," NOW_US);
+             "+(SELECT COUNT(*) FROM (SELECT one,id,seeded,ring,pass,floor,token,verified,"
+             "trimmed FROM sherd_partition LIMIT 0) AS s)," NOW_US);
 }
 
 static void append_value_fields(struct bytes *sql, bool large)
@@ -470,15 +470,26 @@ void query_limit(struct bytes *sql, unsigned limit)
     bytes_format(sql, " ORDER BY seq LIMIT %u", limit);
 }
 
-void query_log_ends(struct bytes *sql, uint64_t version)
+// append_log appends what tells of the log itself.
+static void append_log(struct bytes *sql, uint64_t at)
 {
-    bytes_append_text(sql, "SELECT IFNULL(MIN(seq),0),IFNULL(MAX(seq),0),");
+    bytes_format(sql,
+                 "SELECT IFNULL((SELECT trimmed FROM sherd_partition),0),IFNULL(MAX(seq),0)," NOW_US
+                 ",IFNULL((SELECT version FROM changes WHERE seq=%llu),18446744073709551615)",
+                 (number)at);
+}
+
+void query_log_ends(struct bytes *sql, uint64_t at, uint64_t version)
+{
+    append_log(sql, at);
+    bytes_append_text(sql, ",IFNULL(MIN(seq),0),");
     if (version == 0)
         bytes_append_char(sql, '0');
     else
         bytes_format(sql, "(SELECT IFNULL(MIN(seq),0)FROM changes WHERE version>=%llu)",
                      (number)version);
-    bytes_append_text(sql, "," NOW_US " FROM changes");
+    bytes_append_text(sql, ",IFNULL((SELECT version FROM changes ORDER BY seq DESC LIMIT 1),0)"
+                           " FROM changes");
 }
 
 void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to)
@@ -492,9 +503,9 @@ void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to)
 
 void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
 {
+    append_log(sql, after);
     bytes_format(sql,
-                 "SELECT IFNULL(MIN(seq),0),IFNULL(MAX(seq),0)," NOW_US
-                 ",'',NULL,0,'',NULL FROM changes UNION ALL"
+                 ",NULL,0,'',NULL FROM changes UNION ALL"
                  " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,%s"
                  " FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
                  values ? "IF(LENGTH(p.v)<=65536,p.v,NULL)" : "NULL", (number)after);
@@ -716,7 +727,10 @@ void query_log_head(struct bytes *sql, unsigned limit)
 
 void query_trim(struct bytes *sql, uint64_t seq)
 {
-    bytes_format(sql, "DELETE FROM changes WHERE seq<=%llu;", (number)seq);
+    bytes_format(sql,
+                 "DELETE FROM changes WHERE seq<=%llu;"
+                 "UPDATE sherd_partition SET trimmed=GREATEST(trimmed,%llu);",
+                 (number)seq, (number)seq);
 }
 
 void query_waiting(struct bytes *sql, uint64_t version, unsigned limit)

@@ -11,7 +11,7 @@
 #include "store/operation.h"
 
 enum {
-    QUERY_SCHEMA_VERSION = 2, // what database_definition.sql writes to sherd_schema
+    QUERY_SCHEMA_VERSION = 3, // what database_definition.sql writes to sherd_schema
     QUERY_TRIGGERS = 5,
     QUERY_LARGE = 64 * 1024, // bytes; larger values are fetched and written alone
 };
@@ -150,16 +150,19 @@ void query_missing(struct bytes *sql, uint64_t after);
 void query_or_between(struct bytes *sql, uint64_t from, uint64_t to);
 void query_limit(struct bytes *sql, unsigned limit);
 
-// The feed reads a log together with what became of its keys. query_log_ends asks for one row: the
-// least and the greatest number (0 for an empty log), the first number with a version of at least
-// `version` (0 for none), and the clock in microseconds. query_log_gaps asks for the ranges (from,
-// to) that are missing among from..to.
-void query_log_ends(struct bytes *sql, uint64_t version);
+#define QUERY_NO_ENTRY UINT64_MAX
+
+// The feed reads a log together with what became of its keys. query_log_ends asks for one row: how
+// far it was trimmed, its greatest number (0 for an empty log), the clock in microseconds, the
+// version of entry `at` (QUERY_NO_ENTRY for none), its least number, the first number with a
+// version of at least `version` (0 for none), and the version of its last entry. query_log_gaps
+// asks for the ranges (from, to) that are missing among from..to.
+void query_log_ends(struct bytes *sql, uint64_t at, uint64_t version);
 void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to);
 
 // query_feed begins to ask for the entries with after < seq, and seq <= to unless that is 0: one
-// row with the log's least and greatest number and the clock, then those of row_change; query_limit
-// and query_feed_end come behind it, query_or_between in between.
+// row that begins like that of query_log_ends (with `after` for `at`), then those of row_change;
+// query_limit and query_feed_end come behind it, query_or_between in between.
 void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values);
 void query_feed_end(struct bytes *sql);
 

@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <event2/event_struct.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -9,6 +10,10 @@
 #include "store/query.h"
 #include "store/relay.h"
 #include "store/slot.h"
+
+enum {
+    COPY_KEEP = 64 * 1024, // bytes
+};
 
 // A partition of a new store is told that it is complete.
 struct claim {
@@ -22,6 +27,10 @@ struct store {
     unsigned write_acks;
     unsigned timeout_ms;
     struct list relays;  // under way
+    struct hot *hot;     // NULL = none
+    struct list asked;   // reads that memory may answer
+    struct event recall; // at the end of the loop's turn, for them
+    struct bytes copy;   // of what memory answered
     struct claim *claim; // [partitions] while claims are under way
     unsigned claims;
     unsigned partitions;
@@ -77,8 +86,25 @@ static uint64_t max_packet_needed(const struct conf *conf)
 
 static void dispatch(struct store *store, struct operation *operation);
 
+// remember keeps the hot values in step with what an operation did or found. A write is forgotten
+// whatever came of it, before anybody hears of it; a value is kept if it comes from where alone all
+// reads go. What a client has seen in another way must not be followed by something older.
+static void remember(struct store *store, const struct operation *operation,
+                     const struct outcome *outcome)
+{
+    unsigned home = ring_home(store->ring, slot_of(operation->key));
+    bool writes = operation_writes(operation);
+    if (!writes && !outcome->error && outcome->found && outcome->pair.whole && operation->fills &&
+        outcome->partition == home && outlook_usual(store->outlook, home))
+        cache_fill(store->hot->cache, operation->key, operation->ticket, &outcome->pair);
+    else if (writes || !outcome->error)
+        cache_invalidate(store->hot->cache, operation->key);
+}
+
 static void end(struct operation *operation, const struct outcome *outcome)
 {
+    if (operation->store->hot)
+        remember(operation->store, operation, outcome);
     if (outcome->error == ERROR_NONE)
         outlook_see(operation->store->outlook,
                     operation_writes(operation) ? outcome->stamp.version : outcome->pair.version);
@@ -116,6 +142,41 @@ static void dispatch(struct store *store, struct operation *operation)
     }
 }
 
+// ---------------------------------------------------------------- memory
+
+static bool recall(struct store *store, struct operation *operation)
+{
+    unsigned home = ring_home(store->ring, slot_of(operation->key));
+    struct outcome outcome = {.partition = home, .found = true, .cached = true};
+    if (!outlook_usual(store->outlook, home))
+        return false;
+    // An expiry counts by the home's clock.
+    int64_t now_us = clock_unix_us() + outlook_offset_us(store->outlook, home);
+    bytes_clear(&store->copy);
+    if (!hot_get(store->hot, home, operation->key, (uint64_t)now_us / 1000, &outcome.pair,
+                 &store->copy))
+        return false;
+    operation->on_done = operation->caller_done;
+    operation->on_done(operation, &outcome);
+    return true;
+}
+
+static void on_recall(evutil_socket_t fd, short what, void *context)
+{
+    struct store *store = context;
+    struct list now, *link;
+    (void)fd;
+    (void)what;
+    list_init(&now);
+    list_splice(&now, &store->asked);
+    while ((link = list_shift(&now))) {
+        struct operation *operation = CONTAINER_OF(link, struct operation, link);
+        if (!recall(store, operation))
+            dispatch(store, operation);
+    }
+    bytes_shrink(&store->copy, COPY_KEEP);
+}
+
 void store_submit(struct store *store, struct operation *operation)
 {
     assert(key_valid(operation->key));
@@ -123,7 +184,15 @@ void store_submit(struct store *store, struct operation *operation)
     operation->caller_done = operation->on_done;
     operation->plans = 0;
     operation->give_up = clock_ms() + store->timeout_ms;
-    dispatch(store, operation);
+    operation->fills = store->hot && operation->kind == OPERATION_GET && !operation->quorum;
+    if (operation->fills)
+        operation->ticket = cache_ticket(store->hot->cache, operation->key);
+    if (!store->hot || operation_writes(operation) || operation->quorum || operation->fresh) {
+        dispatch(store, operation);
+        return;
+    }
+    list_append(&store->asked, &operation->link);
+    event_active(&store->recall, EV_TIMEOUT, 0);
 }
 
 void store_send(struct store *store, unsigned partition, struct operation *operation,
@@ -178,6 +247,9 @@ enum error store_new(struct event_base *base, const struct store_options *option
     if (!s)
         return ERROR_MEMORY;
     list_init(&s->relays);
+    list_init(&s->asked);
+    s->hot = options->hot;
+    evtimer_assign(&s->recall, base, on_recall, s);
     s->ring = options->ring;
     s->write_acks = conf->store.write_acks;
     s->timeout_ms = conf->store.timeout;
@@ -219,6 +291,8 @@ void store_free(struct store **store)
     for (unsigned i = 0; i < s->partitions; i++)
         partition_free(&s->partition[i]);
     relay_free_all(&s->relays);
+    event_del(&s->recall);
+    bytes_fini(&s->copy);
     for (unsigned i = 0; s->claim && i < s->partitions; i++)
         bytes_fini(&s->claim[i].sql);
     free(s->claim);
@@ -228,7 +302,7 @@ void store_free(struct store **store)
 
 bool store_idle(const struct store *store)
 {
-    if (!list_empty(&store->relays) || store->claims)
+    if (!list_empty(&store->relays) || !list_empty(&store->asked) || store->claims)
         return false;
     for (unsigned i = 0; i < store->partitions; i++)
         if (!partition_idle(store->partition[i]))

@@ -5,6 +5,7 @@
 #define STORE_STORE_H
 
 #include "store/address.h"
+#include "store/hot.h"
 #include "store/operation.h"
 #include "store/outlook.h"
 #include "store/partition.h"
@@ -17,6 +18,7 @@ struct store_options {
     const struct ring *ring;         // borrowed
     const struct address *addresses; // [partitions], borrowed
     struct outlook_shared *shared;   // borrowed; one for all threads of the process
+    struct hot *hot;                 // the same; NULL = none
     unsigned connections;            // to each partition
     bool speaks;                     // logs what happens to the partitions
 };

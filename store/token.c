@@ -5,6 +5,11 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+uint32_t token_mark(uint64_t version)
+{
+    return version ? (uint32_t)((version ^ version >> 24 ^ version >> 48) & 0xffffff) + 1 : 0;
+}
+
 enum error token_new(unsigned partitions, struct token **token)
 {
     struct token *t = calloc(1, sizeof *t + sizeof t->at[0] * partitions);
@@ -32,6 +37,7 @@ enum error token_copy(struct token *to, const struct token *from)
     for (unsigned i = 0; i < from->partitions; i++) {
         to->at[i].kind = from->at[i].kind;
         to->at[i].time_us = from->at[i].time_us;
+        to->at[i].mark = from->at[i].mark;
         if (cursor_copy(&to->at[i].cursor, &from->at[i].cursor))
             return ERROR_MEMORY;
     }
@@ -62,16 +68,22 @@ static bool read_gap(struct slice text, uint64_t *from, uint64_t *to)
     return (!rest.data || read_number(rest, to)) && *from >= 1 && *from <= *to;
 }
 
-// read_cursor reads a number and its gaps, in ascending order: as cursor_miss wants to be told.
-static bool read_cursor(struct slice text, struct cursor *cursor)
+// read_cursor reads a number, its mark, and its gaps, in ascending order: as cursor_miss wants to
+// be told.
+static bool read_cursor(struct slice text, struct position *at)
 {
     struct slice rest = text;
+    struct slice mark = slice_token(&rest, '~');
+    struct slice number = slice_token(&mark, '-');
+    struct cursor *cursor = &at->cursor;
     uint64_t high, from, to;
-    if (!read_number(slice_token(&rest, '~'), &high))
+    if (!read_number(number, &high))
         return false;
-    for (size_t gaps = 0; rest.data; gaps++) {
-        if (gaps == TOKEN_GAPS_MAX || !read_gap(slice_token(&rest, '~'), &from, &to) ||
-            from <= cursor->high || to > high)
+    if (mark.data && (!read_number(mark, &from) || from > 1u << 24))
+        return false;
+    at->mark = mark.data ? (uint32_t)from : 0;
+    while (rest.data) {
+        if (!read_gap(slice_token(&rest, '~'), &from, &to) || from <= cursor->high || to > high)
             return false;
         cursor->high = from - 1;
         if (cursor_miss(cursor, from, to, 0))
@@ -98,7 +110,7 @@ static bool read_position(struct slice text, struct token *token)
         return true;
     }
     at->kind = POSITION_CURSOR;
-    return read_cursor(rest, &at->cursor);
+    return read_cursor(rest, at);
 }
 
 // cut_after takes the key of a list off the end of the text.
@@ -136,15 +148,22 @@ enum error token_parse(struct slice text, unsigned partitions, struct token **to
 
 // ---------------------------------------------------------------- writing
 
-static void format_cursor(const struct cursor *cursor, struct bytes *out)
+static void format_cursor(const struct position *at, size_t most, struct bytes *out)
 {
+    const struct cursor *cursor = &at->cursor;
+    uint32_t mark = at->mark;
     size_t gaps = cursor->count;
     uint64_t high = cursor->high;
-    if (gaps > TOKEN_GAPS_MAX) {
-        gaps = TOKEN_GAPS_MAX;
+    if (gaps > most) {
+        gaps = most;
         high = cursor->gap[gaps].from - 1;
+        mark = 0;
     }
     bytes_append_number(out, high);
+    if (mark) {
+        bytes_append_char(out, '-');
+        bytes_append_number(out, mark);
+    }
     for (size_t i = 0; i < gaps; i++) {
         bytes_append_char(out, '~');
         bytes_append_number(out, cursor->gap[i].from);
@@ -155,7 +174,7 @@ static void format_cursor(const struct cursor *cursor, struct bytes *out)
     }
 }
 
-void token_format(const struct token *token, struct bytes *out)
+static void format(const struct token *token, size_t gaps, struct bytes *out)
 {
     const char *separator = "";
     for (unsigned i = 0; i < token->partitions; i++) {
@@ -168,12 +187,22 @@ void token_format(const struct token *token, struct bytes *out)
         bytes_append_number(out, i + 1);
         bytes_append_char(out, '.');
         if (at->kind == POSITION_CURSOR) {
-            format_cursor(&at->cursor, out);
+            format_cursor(at, gaps, out);
         } else {
             bytes_append_char(out, 't');
             bytes_append_number(out, (unsigned long long)at->time_us);
         }
     }
+}
+
+void token_format(const struct token *token, struct bytes *out)
+{
+    format(token, TOKEN_GAPS_MAX, out);
+}
+
+void token_format_whole(const struct token *token, struct bytes *out)
+{
+    format(token, SIZE_MAX, out);
 }
 
 void token_format_after(struct slice after, struct bytes *out)

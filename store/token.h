@@ -2,12 +2,13 @@
 // A token: how far the change logs of all partitions were read, as a text of unreserved characters
 // (RFC 3986) that a client brings back to any daemon of the store:
 //
-//   1.1042_2.887~880~882-885_3.t1829000000000000..cm9vbXM
+//   1.1042-7731_2.887~880~882-885_3.t1829000000000000..cm9vbXM
 //
-// Log 1 was read up to number 1042, log 2 up to 887 but for 880 and 882 to 885, of log 3 everything
-// counts that was written since that time (microseconds since 1970 UTC), of a log that is not
-// mentioned all of it. What follows `..` is the key, in base64 for URLs, behind which a list of the
-// present state goes on; the logs are to be read when it has ended.
+// Log 1 was read up to number 1042, whose entry is known by the mark 7731 (a log that began anew
+// has another), log 2 up to 887 but for 880 and 882 to 885, of log 3 everything counts that was
+// written since that time (microseconds since 1970 UTC), of a log that is not mentioned all of it.
+// What follows `..` is the key, in base64 for URLs, behind which a list of the present state goes
+// on; the logs are to be read when it has ended.
 #ifndef STORE_TOKEN_H
 #define STORE_TOKEN_H
 
@@ -15,8 +16,9 @@
 #include "store/key.h"
 
 enum {
-    TOKEN_GAPS_MAX = 64, // of a log, in the text; what lies behind counts as unread
-    TOKEN_TEXT_MAX = 64 * 1024,
+    TOKEN_GAPS_MAX = 64, // of a log, in a client's text; what lies behind counts as unread
+    TOKEN_SHORT = 1024,  // bytes; a text up to this length has no more gaps than that
+    TOKEN_TEXT_MAX = 1024 * 1024,
 };
 
 // Where to go on in a log.
@@ -28,6 +30,7 @@ struct position {
         POSITION_CURSOR, // behind `cursor`
     } kind;
     int64_t time_us; // since 1970 UTC
+    uint32_t mark;   // token_mark of entry cursor.high; 0 = unknown
     struct cursor cursor;
 };
 
@@ -39,6 +42,9 @@ struct token {
     struct position at[]; // of partition id at[id - 1]
 };
 
+// token_mark returns by what an entry with that version is known, 1 to 2^24; 0 for a filler.
+uint32_t token_mark(uint64_t version);
+
 // token_new makes a token of POSITION_START everywhere.
 enum error token_new(unsigned partitions, struct token **token) MUST_USE;
 void token_free(struct token **token);
@@ -46,8 +52,10 @@ void token_free(struct token **token);
 // token_parse reads a text. ERROR_MALFORMED, also for a partition that there is not.
 enum error token_parse(struct slice text, unsigned partitions, struct token **token) MUST_USE;
 
-// token_format appends the text without a list's key; token_format_after appends that.
+// token_format appends the text without a list's key, at a client's length or with all gaps;
+// token_format_after appends that key.
 void token_format(const struct token *token, struct bytes *out);
+void token_format_whole(const struct token *token, struct bytes *out);
 void token_format_after(struct slice after, struct bytes *out);
 
 // token_copy makes `to` equal to `from`, which has as many partitions.

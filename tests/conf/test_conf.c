@@ -780,7 +780,7 @@ static void conf_print__shows_everything_in_the_shortest_form(void **state)
         "[server]\nlisten = 127.0.0.1:8080\nthreads = auto\nclients = 20000\n"
         "max_value = 2M\npipeline = 16\nhead_timeout = 5s\nidle_timeout = 2m\n"
         "body_rate = 1000\nstop_timeout = 5s\nlog_level = info\naccess_log =\n"
-        "allow_clear = no\n\n"
+        "cache = 0\ncache_staleness = 100ms\nallow_clear = no\n\n"
         "[sync]\nthreads = 4\nrows_per_second = 0\nbytes_per_second = 0\nverify = 256\n"
         "grace = 1m\nkeep_log = 1h\n\n"
         "[partition-1]\nhost = db1\nport = 3306\nuser = sherd\npassword = ********\n"

@@ -82,8 +82,9 @@ class Judge:
         self.passes = sorted((o for o in operations if o.kind == "pass" and o.status == 0), key=lambda o: o.end)
         self.by_key = collections.defaultdict(list)
         self.wrote = collections.defaultdict(list)  # value id -> writes
+        self.feed = [o for o in operations if o.kind in ("told", "deaf")]
         for operation in operations:
-            if operation.key is None:
+            if operation.key is None or operation.kind == "told":
                 continue
             self.by_key[operation.key].append(operation)
             if operation.kind in WRITES and operation.value is not None:
@@ -131,6 +132,7 @@ class Judge:
                 found += rule(key)
             if key.startswith("c/"):
                 found += self.check_create(key)
+        found += self.check_feed()
         if self.final:
             for key in sorted(set(self.by_key) | self.final.keys()):
                 found += self.check_final(key)
@@ -260,6 +262,49 @@ class Judge:
                 rule = "going-back" if operation.kind in READS else "session-order"
                 yield Violation(rule, key, "a client that knew %d got %d" % (version, operation.version),
                                 [earlier, operation])
+
+    # -- the feed
+
+    def heard(self):
+        """{listener: {key: its last event}}, and what was out of order on the way."""
+        last, wrong = collections.defaultdict(dict), []
+        for operation in self.feed:
+            if operation.kind == "deaf":
+                last[operation.client] = {}
+                continue
+            before = last[operation.client].get(operation.key)
+            if before and before.version > operation.version and not self.may_go_back(before):
+                wrong.append((before, operation))
+            last[operation.client][operation.key] = operation
+        return last, wrong
+
+    def may_go_back(self, told):
+        """Whether what was told has been lost with a partition's data since."""
+        return bool(self.wipes) and ((told.key, told.version) in self.lost_versions or
+                                     not any(o.version == told.version and self.outcome(o) == DONE
+                                             for o in self.by_key[told.key] if o.kind in WRITES))
+
+    def check_feed(self):
+        """Of no key a lesser version behind a greater one; no value that was never written; and in the end every
+        listener knows the newest state of every key."""
+        last, wrong = self.heard()
+        for before, operation in wrong:
+            yield Violation("feed-order", operation.key, "%d was told after %d" % (operation.version, before.version),
+                            [before, operation])
+        for operation in self.feed:
+            if operation.read is not None:
+                yield from self.check_value(operation.key, operation.read, operation.end, operation)
+        for listener, events in last.items() if self.final else ():
+            for key in self.final.keys():
+                row, told = self.final.newest(key), events.get(key)
+                if told and told.version == row.version and (told.status == "delete") == row.dead:
+                    continue
+                if told and told.version > row.version and self.wipes:
+                    continue  # told, and then lost with the partition's data
+                if not told and row.dead:
+                    continue  # it was gone when this listener began with the present state
+                yield Violation("feed-missed", key, "%s knows %s, the store has %r" %
+                                (listener, told and told.version, row), [told])
 
     # -- conditional writes
 

@@ -7,7 +7,10 @@ Kinds of operation (`kind`):
   create         a PUT with If-None-Match: *
   cas            a PUT with If-Match: "`base`"
   sql            the effect of a raw SQL statement on one key; `value` None means that it removed the key
+  told           an event of the feed as a listener (`client`) heard it: `status` is put or delete, `read` the value's id
+                 if it came along
 Events:
+  deaf           a listener was answered 410 and begins anew with the present state
   wiped          a partition lost its data (blank) or went back to a backup; begin..end
   pass           a run of sync that ended with exit code `status`; begin..end
 

@@ -32,15 +32,18 @@ sys.path.insert(0, HERE)
 import checker  # noqa: E402  (found by the lines above)
 from faults import FAULT_HELP, FAULTS, SHORT, SYNC_FAULTS, missing, wait_for_partitions  # noqa: E402
 from history import Final, History  # noqa: E402
+from listen import Listener  # noqa: E402
 from load import Load  # noqa: E402
 from sql import Writer  # noqa: E402
 from world import (Clone, Partitions, Proxy, SyncRun, make_template, sync_is_there)  # noqa: E402
 
 CLIENTS = 64
+LISTENERS = 4
 SECONDS = 45
 LEAD = 3           # seconds of load before the first fault
 CRON_SECONDS = 2.5
 CONVERGE_SECONDS = 60
+HEAR_SECONDS = 20
 MAX_STATEMENT = 80  # sync is killed before one of so many statements
 
 
@@ -60,6 +63,7 @@ class Plan:
         self.needs = {FAULTS[name].needs for name in names} - {None}
         if "freeze-server" in names:
             self.clones = 3
+        self.cache = random.Random("cache/%s" % seed).choice(("0", "4M"))
 
     def choose(self):
         """A random mix: at most one that takes data away."""
@@ -74,8 +78,8 @@ class Plan:
         return LEAD + span * index + self.random.uniform(0, span * 0.7)
 
     def __str__(self):
-        return "seed %s: %d clones, replicas=%s, write_acks=%d, grace=%s, %s" % (
-            self.seed, self.clones, self.replicas, self.write_acks, self.grace,
+        return "seed %s: %d clones, replicas=%s, write_acks=%d, grace=%s, cache=%s, %s" % (
+            self.seed, self.clones, self.replicas, self.write_acks, self.grace, self.cache,
             ", ".join("%s at %.0f s" % (name, at) for at, name in self.faults))
 
 
@@ -87,7 +91,7 @@ class Run:
         self.problems, self.notes = [], collections.Counter()
         self.paused = set()       # partitions whose SQL writers rest
         self.history = History(os.path.join(directory, "history"))
-        self.proxies, self.clones, self.writers, self.open_faults = {}, [], [], []
+        self.proxies, self.clones, self.writers, self.open_faults, self.listeners = {}, [], [], [], []
         self.sync_deaths = None
         self.nodes = self.cron = self.load = None
         self.has_sync = sync_is_there()
@@ -161,7 +165,7 @@ class Run:
 
     def overrides(self):
         sections = {"store": {"timeout": "1s", "replicas": self.plan.replicas, "write_acks": self.plan.write_acks},
-                    "server": {"log_level": "info"}, "sync": {"grace": self.plan.grace}}
+                    "server": {"log_level": "info", "cache": self.plan.cache}, "sync": {"grace": self.plan.grace}}
         for node in self.nodes.all():
             if self.network:
                 sections["partition-%d" % node] = {"socket": None, "host": self.network.address(node), "port": 3306}
@@ -175,6 +179,9 @@ class Run:
         self.load = Load(CLIENTS, self.seed, self.clones, self.history, self.problems)
         self.writers = [Writer(self.nodes, n, self.seed, self.history, self.problems, self.directory, self.paused)
                         for n in self.nodes.all()]
+        self.listeners = [Listener(n, self.seed, self.clones, self.history, self.problems) for n in range(LISTENERS)]
+        for listener in self.listeners:
+            listener.start()
         self.load.start()
         for writer in self.writers:
             writer.start()
@@ -299,6 +306,20 @@ class Run:
                 self.problems.append("CHECKSUM TABLE differs: %r" % sums)
         return final
 
+    def hear_out(self, final):
+        """Waits until the listeners have heard what there is, and ends them."""
+        deadline = time.monotonic() + HEAR_SECONDS
+        while time.monotonic() < deadline:
+            if not any(v.rule == "feed-missed" for v in checker.Judge(self.history.operations, final).check_feed()):
+                break
+            time.sleep(0.5)
+        for listener in self.listeners:
+            listener.stop()
+        for listener in self.listeners:
+            listener.join(10)
+        self.notes["streams"] += sum(listener.streams for listener in self.listeners)
+        self.notes["told"] += sum(listener.heard for listener in self.listeners)
+
     def mutate(self, final):
         """The checker sees a row changed in a real replica; else nothing that it says is worth anything."""
         key = next((key for key, row in sorted(final.partitions[2].items()) if not row.dead), None)
@@ -312,6 +333,7 @@ class Run:
             self.problems.append("the checker does not see a changed row, only %s" % sorted(rules))
 
     def judge(self, final):
+        self.hear_out(final)
         violations = checker.check(self.history.operations, final)
         for clone in self.clones:
             clone.finish()
@@ -340,6 +362,8 @@ class Run:
                 client.stopping.set()
         for writer in self.writers:
             writer.stopping.set()
+        for listener in self.listeners:
+            listener.stop()
         self.stopping.set()
         if self.nodes:
             subprocess.run([os.path.join(HERE, "..", "..", "tools", "nodes"), "kill", "--count", "3", "--dir",
@@ -352,8 +376,8 @@ class Run:
             proxy.end()
 
     def figures(self):
-        kinds = collections.Counter(o.kind for o in self.history.operations if o.key)
-        statuses = collections.Counter(o.status for o in self.history.operations if o.key and o.kind != "sql")
+        kinds = collections.Counter(o.kind for o in self.history.operations if o.key and o.kind != "told")
+        statuses = collections.Counter(o.status for o in self.history.operations if o.key and o.kind not in ("sql", "told"))
         stale = sum(1 for o in self.history.operations if o.stale)
         return "%d operations (%s); answers %s, %d stale; %s" % (
             sum(kinds.values()), words(kinds), words(statuses), stale, words(self.notes))

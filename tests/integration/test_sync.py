@@ -940,7 +940,7 @@ class TestExitCodes(SyncTest):
         try:
             done = self.run_sync("--json")
         finally:
-            self.sql(2, "UPDATE sherd_schema SET version=2")
+            self.sql(2, "UPDATE sherd_schema SET version=3")
         self.assertEqual(done.code, CONFIG, done)
         self.assertEqual(done.report["partitions"][1]["state"], "wrong")
         self.assertIn("partition-2", done.err)

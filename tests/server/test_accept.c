@@ -119,6 +119,28 @@ static void accept_choose__takes_the_best_of_several_names(void **state)
     check("text/xml;q=0, application/xml", FORMAT_XML);
 }
 
+static void accept_choose__keeps_to_the_set(void **state)
+{
+    static const struct {
+        const char *accept;
+        enum format feed;
+        enum format document;
+    } cases[] = {
+        {"text/event-stream", FORMAT_EVENTS, FORMAT_NONE},
+        {"text/event-stream, application/json;q=0.5", FORMAT_EVENTS, FORMAT_JSON},
+        {"text/html, application/x-ndjson;q=0.1", FORMAT_NDJSON, FORMAT_HTML},
+        {"text/*", FORMAT_EVENTS, FORMAT_TEXT},
+        {"*/*", FORMAT_JSON, FORMAT_JSON},
+        {"text/html", FORMAT_NONE, FORMAT_HTML},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct slice accept = slice_of(cases[i].accept);
+        assert_int_equal(accept_choose(accept, true, FORMATS_FEED), cases[i].feed);
+        assert_int_equal(accept_choose(accept, true, FORMATS_DOCUMENT), cases[i].document);
+    }
+}
+
 static void accept_choose__ignores_parameters(void **state)
 {
     (void)state;
@@ -171,6 +193,7 @@ int main(void)
         cmocka_unit_test(accept_choose__prefers_the_specific_then_the_earlier),
         cmocka_unit_test(accept_choose__lets_a_wildcard_mean_the_first_of_its_type),
         cmocka_unit_test(accept_choose__takes_the_best_of_several_names),
+        cmocka_unit_test(accept_choose__keeps_to_the_set),
         cmocka_unit_test(accept_choose__ignores_parameters),
         cmocka_unit_test(accept_choose__reads_qualities),
         cmocka_unit_test(accept_choose__ignores_a_range_with_malformed_quality),

@@ -128,6 +128,7 @@ static void parser_head__finds_the_fields_it_knows(void **state)
         enum header header;
     } fields[] = {
         {"Accept", HEADER_ACCEPT},
+        {"cache-control", HEADER_CACHE_CONTROL},
         {"content-encoding", HEADER_CONTENT_ENCODING},
         {"CONTENT-RANGE", HEADER_CONTENT_RANGE},
         {"Content-Type", HEADER_CONTENT_TYPE},
@@ -137,6 +138,7 @@ static void parser_head__finds_the_fields_it_knows(void **state)
         {"If-None-Match", HEADER_IF_NONE_MATCH},
         {"If-Range", HEADER_IF_RANGE},
         {"If-Unmodified-Since", HEADER_IF_UNMODIFIED_SINCE},
+        {"Last-Event-ID", HEADER_LAST_EVENT_ID},
         {"Range", HEADER_RANGE},
         {"x-ttl", HEADER_X_TTL},
     };

@@ -62,7 +62,7 @@ static void check_problem__names_the_schema(void **state)
     check.schema_version = 0;
     EXPECT(check, "schema version is 0", "database_definition.sql");
     check.schema_version = QUERY_SCHEMA_VERSION + 1;
-    EXPECT(check, "schema version is 3", "needs 2");
+    EXPECT(check, "schema version is 4", "needs 3");
 }
 
 static void check_problem__counts_the_triggers(void **state)

@@ -255,6 +255,42 @@ static void cursor__delivers_each_number_once_in_any_order_of_visibility(void **
     }
 }
 
+// One that has read everything up to `high` but a..b.
+static struct cursor cursor_without(uint64_t a, uint64_t b, uint64_t high)
+{
+    struct cursor c;
+    cursor_init(&c);
+    c.high = a - 1;
+    assert_int_equal(cursor_miss(&c, a, b, 1), ERROR_NONE);
+    c.high = high;
+    return c;
+}
+
+static void cursor_covers__compares_what_was_read(void **state)
+{
+    (void)state;
+    struct cursor ten = cursor_without(4, 6, 10), other = cursor_without(5, 5, 10);
+    struct cursor wider = cursor_without(3, 7, 10), longer = cursor_without(4, 6, 11);
+    struct cursor behind = cursor_without(11, 12, 12), nothing;
+    cursor_init(&nothing);
+    assert_true(cursor_covers(&ten, &ten));
+    assert_true(cursor_covers(&other, &ten));
+    assert_false(cursor_covers(&ten, &other));
+    assert_true(cursor_covers(&ten, &wider));
+    assert_false(cursor_covers(&wider, &ten));
+    assert_true(cursor_covers(&longer, &ten));
+    assert_false(cursor_covers(&ten, &longer));
+    assert_true(cursor_covers(&behind, &ten)); // its gap lies behind what the other has read
+    assert_true(cursor_covers(&nothing, &nothing));
+    assert_true(cursor_covers(&ten, &nothing));
+    assert_false(cursor_covers(&nothing, &ten));
+    cursor_fini(&ten);
+    cursor_fini(&other);
+    cursor_fini(&wider);
+    cursor_fini(&longer);
+    cursor_fini(&behind);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +300,7 @@ int main(void)
         cmocka_unit_test(cursor_parse__refuses_what_cursor_format_does_not_write),
         cmocka_unit_test(cursor_copy__is_equal_and_its_own),
         cmocka_unit_test(cursor__delivers_each_number_once_in_any_order_of_visibility),
+        cmocka_unit_test(cursor_covers__compares_what_was_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -495,8 +495,8 @@ static void query_check__asks_for_the_nine_fields_of_row_check(void **state)
                  "+(SELECT COUNT(*) FROM (SELECT target,writer,version FROM diverts LIMIT 0) AS d)"
                  "+(SELECT COUNT(*) FROM (SELECT source,pass,high,gaps,marked,frontier"
                  " FROM cursors LIMIT 0) AS u)"
-                 "+(SELECT COUNT(*) FROM (SELECT one,id,seeded,ring,pass,floor,token,verified"
-                 " FROM sherd_partition LIMIT 0) AS s)," NOW_US);
+                 "+(SELECT COUNT(*) FROM (SELECT one,id,seeded,ring,pass,floor,token,verified,"
+                 "trimmed FROM sherd_partition LIMIT 0) AS s)," NOW_US);
 }
 
 int main(void)
