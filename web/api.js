@@ -22,9 +22,10 @@ async function problemOf(answer) {
 }
 
 async function ask(path, options = {}) {
+  const headers = new Headers(options.headers); // throws if it is no header
   let answer;
   try {
-    answer = await fetch(path, { cache: "no-store", redirect: "error", ...options });
+    answer = await fetch(path, { cache: "no-store", redirect: "error", ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The server does not answer.");

@@ -77,7 +77,8 @@ export class Feed {
   async refused() {
     const answer = await fetch(`${this.address()}&limit=1`, { headers: { Accept: "application/json" } }).catch(() => null);
     if (this.closed) return;
-    if (answer?.status === 410) this.token = null; // too long away: begin anew
+    const lost = answer?.status === 410 || answer?.status === 400; // too long away, or another store now
+    if (lost) this.token = null;
     if (answer?.status === 404) this.on.state("off");
     const pause = RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)];
     clearTimeout(this.timer);

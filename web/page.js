@@ -180,21 +180,28 @@ $("new").addEventListener("click", async () => {
   showPair();
 });
 
+let answer = null; // what waits for it
+
 // Asks in the page; whether the answer is yes.
 function sure(text, yes) {
-  const dialog = $("sure");
   $("sure-text").textContent = text;
   $("sure-yes").textContent = yes;
-  dialog.returnValue = "";
-  dialog.showModal();
+  $("sure").showModal();
   $("sure-no").focus();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
+  return new Promise((resolve) => (answer = resolve));
 }
 
-$("sure-yes").addEventListener("click", () => $("sure").close("yes"));
-$("sure-no").addEventListener("click", () => $("sure").close("no"));
+function reply(yes) {
+  $("sure").close();
+  answer?.(yes);
+  answer = null;
+}
+
+$("sure-yes").addEventListener("click", () => reply(true));
+$("sure-no").addEventListener("click", () => reply(false));
+$("sure").addEventListener("cancel", () => reply(false));
+// It comes late: by then something else may have been asked.
+$("sure").addEventListener("close", () => $("sure").open || reply(false));
 
 // ---------------------------------------------------------------- searching, keys of the keyboard
 

@@ -163,7 +163,7 @@ export class Pair {
     const text = textOf(bytes, part);
     const forms = new Map();
     if (IMAGES.includes(bare(type))) forms.set("Image", () => this.picture(new Blob([bytes], { type: bare(type) })));
-    if (text !== null && !part && /json|^\s*[{[]/i.test(`${type}\n${text.slice(0, 100)}`)) {
+    if (text !== null && !part && (/json/i.test(type) || /^\s*[{[]/.test(text))) {
       try {
         const indented = indentJSON(text);
         forms.set("JSON", () => make("pre", {}, indented));
@@ -182,22 +182,24 @@ export class Pair {
   }
 
   fillForms() {
-    const forms = this.formsOf(this.value);
-    if (!forms.has(this.form)) this.form = forms.keys().next().value;
-    const buttons = [...forms.keys()].map((name) => {
-      const button = make("button", { type: "button", "aria-pressed": String(name === this.form) }, name);
-      button.addEventListener("click", () => {
-        this.form = name;
-        this.fillForms();
-        $("forms").querySelector("[aria-pressed=true]").focus();
-      });
-      return button;
-    });
-    $("forms").replaceChildren(...buttons);
+    this.forms = this.formsOf(this.value);
+    const names = [...this.forms.keys()];
+    // The same buttons stay: one of them may have the focus.
+    if (names.join() !== Array.from($("forms").children, (button) => button.textContent).join()) {
+      $("forms").replaceChildren(...names.map((name) => {
+        const button = make("button", { type: "button" }, name);
+        button.addEventListener("click", () => this.showForm(name));
+        return button;
+      }));
+    }
+    this.showForm(this.forms.has(this.form) ? this.form : names[0]);
+  }
+
+  showForm(name) {
+    this.form = name;
+    for (const button of $("forms").children) button.setAttribute("aria-pressed", String(button.textContent === name));
     this.picture();
-    const element = forms.get(this.form)();
-    if (this.value.size === 0) element.textContent = "";
-    $("content").replaceChildren(this.value.size === 0 ? make("p", { class: "empty" }, "empty") : element);
+    $("content").replaceChildren(this.value.size ? this.forms.get(name)() : make("p", { class: "empty" }, "empty"));
   }
 
   // Makes the picture of a blob and forgets the one before.
@@ -378,7 +380,6 @@ export class Pair {
   failed(error, key, creates) {
     if (error.status === 412 && creates) this.notice("This key is there already.", ["Show it", () => this.on.opened(key)]);
     else if (error.status === 412) this.conflict(false);
-    else if (error.status) this.notice(error.message);
     else this.notice(error instanceof api.Problem ? error.message : `It cannot be sent: ${error.message}`);
   }
 

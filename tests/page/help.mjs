@@ -12,7 +12,7 @@ const { chromium } = createRequire(`${process.env.SHERD_PAGE_MODULES}/`)("playwr
 export const url = process.env.SHERD_PAGE_URL;
 export const sockets = JSON.parse(process.env.SHERD_PAGE_SOCKETS);
 export const slack = Number(process.env.SHERD_TEST_SLACK ?? 1);
-const WAIT_MS = 5000 * slack;
+const WAIT_MS = 15_000 * slack; // only what fails takes so long
 
 // ---------------------------------------------------------------- the store
 
@@ -103,9 +103,8 @@ export class Client {
 
 let browser = null;
 
-after(async () => {
-  await browser?.close();
-});
+export const close = () => browser?.close();
+after(close);
 
 // A tab of its own. tab.problems() are errors, violations of the policy, dialogs and scripts that ran.
 export async function open(hash = "", options = {}) {
@@ -170,18 +169,19 @@ export async function until(read, expected, ms = WAIT_MS) {
 
 // ---------------------------------------------------------------- looking
 
-// The texts of the rows that are elements, in their order.
+// The texts of the rows that are elements, in their order. In one step: $$eval finds them in one and reads
+// them in another, between which the list may use an element for another row.
 export const rows = (tab) =>
-  tab.$$eval("#rows [role=option]", (options) => options.map((option) => option.querySelector(".key").textContent));
+  tab.evaluate(() => Array.from(document.querySelectorAll("#rows .key"), (key) => key.textContent));
 
-export const row = (tab, name) => tab.locator("#rows [role=option]", { has: tab.locator(`.key:text-is(${JSON.stringify(name)})`) });
+export const row = (tab, name) => tab.locator("#rows [role=option]").filter({ has: tab.getByText(name, { exact: true }) });
 export const text = (tab, selector) => tab.$eval(selector, (element) => element.textContent);
 export const live = (tab) => until(() => tab.getAttribute("#live", "data-state"), "live");
 
 // The fact of that name about the pair that is open.
 export const fact = (tab, name) =>
-  tab.$$eval("#facts > div", (facts, wanted) =>
-    facts.find((fact) => fact.firstChild.textContent === wanted)?.lastChild.textContent ?? null, name);
+  tab.evaluate((wanted) => Array.from(document.querySelectorAll("#facts > div"))
+    .find((found) => found.firstChild.textContent === wanted)?.lastChild.textContent ?? null, name);
 
 // The element that has the focus: its id, or what it is.
 export const focus = (tab) => tab.evaluate(() => document.activeElement.id || document.activeElement.textContent);

@@ -65,7 +65,7 @@ test("each value has the forms that suit it, the best first", async () => {
     ["broken json", "{", "application/json", "[Text] Hex", "{"],
     ["html", "<b>bold</b>", "text/html", "[Text] Hex", "<b>bold</b>"],
     ["svg", "<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", "[Text] Hex", "<svg xmlns='http://www.w3.org/2000/svg'/>"],
-    ["bytes", Buffer.from([0, 1, 0xff, 0x41]), "application/octet-stream", "[Hex]", "00000000  00 01 ff 41                                        ...A"],
+    ["bytes", Buffer.from([0, 1, 0xff, 0x41]), "application/octet-stream", "[Hex]", `00000000  ${"00 01 ff 41".padEnd(49)} ...A`],
     ["no text", Buffer.from([0xe9]), "text/plain; charset=iso-8859-1", "[Hex]", `00000000  ${"e9".padEnd(49)} .`],
     ["nothing", "", "text/plain", "[Text] Hex", "empty"],
     ["bom", "\ufeffx", "text/plain", "[Text] Hex", "\ufeffx"],
@@ -122,7 +122,7 @@ test("of a large value the first part is fetched, all of it when asked for", asy
     await h.until(async () => (await content(tab)) === value, true);
     assert.equal(await tab.isVisible("#part"), false);
     const [saved] = await Promise.all([tab.waitForEvent("download"), tab.click("#download")]);
-    assert.equal(saved.suggestedFilename(), "large");
+    assert.match(saved.suggestedFilename(), /^large/);
   });
 });
 
@@ -328,7 +328,7 @@ test("refusals of the server are told in its words", () => h.withTab("", async (
   await tab.click("#save");
   await h.until(() => notice(tab), "414: a key has 1 to 512 bytes, this one has more");
   await tab.fill("#key", "k");
-  await tab.fill("#type", "text/\u2028");
+  await tab.fill("#type", "text/\u20ac");
   await tab.click("#save");
   await h.until(async () => /^It cannot be sent/.test(await notice(tab)), true);
 }));

@@ -47,10 +47,13 @@ test("charts move with what is asked and written", () => h.withTab("#partitions"
     for (let i = 0; on; i++) await Promise.all(Array.from({ length: 8 }, (_, n) => (n % 2 ? h.put(`k${n}`, "v") : h.get(`k${n + 1}`))));
   })();
   const moved = async (title) => (await legend(tab, title)).map((text) => parseFloat(text.replace(/[^0-9.]/g, "")) > 0);
-  for (const title of ["Requests a second", "Time of a request", "Operations a statement"]) await h.until(() => moved(title), [true, true]);
-  await h.until(async () => (await table(tab)).some((row) => parseFloat(row["Operations/s"]) > 0), true);
-  on = false;
-  await load;
+  try {
+    for (const title of ["Requests a second", "Time of a request", "Operations a statement"]) await h.until(() => moved(title), [true, true]);
+    await h.until(async () => (await table(tab)).some((row) => parseFloat(row["Operations/s"]) > 0), true);
+  } finally {
+    on = false;
+    await load;
+  }
   assert.deepEqual(await legend(tab, "Diverts a second"), ["0", "0"]);
   const label = await tab.getAttribute(".chart svg", "aria-label");
   assert.match(label, /^Requests a second: reads [\d.,k]+, writes [\d.,k]+$/);
