@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A small chart of the last two minutes, one point a second, as SVG made by calls.
+// A small chart of the last minute, one point a second, as SVG made by calls.
 import { make } from "./show.js";
 
-const POINTS = 120;
+const POINTS = 60;
 const WIDTH = 120;
 const HEIGHT = 40;
 

@@ -99,7 +99,7 @@ export class List {
     if (element.row !== row || element.stamp !== stamp) {
       const [key, type, when] = element.children;
       fillKey(key, row.name.slice(row.folder ? this.rows.prefix.length : 0));
-      type.textContent = row.folder ? "folder" : row.type;
+      type.textContent = row.folder ? "folder" : row.type.split(";")[0];
       when.textContent = row.folder ? "" : shortTime(time(row.version));
       element.classList.toggle("folder", Boolean(row.folder));
       element.row = row;

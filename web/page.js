@@ -56,15 +56,16 @@ function arrive(next) {
   place = next;
   const keys = next.view === "keys";
   for (const view of ["keys", "partitions"]) {
-    $(view).hidden = view !== next.view;
+    $(`${view}-view`).hidden = view !== next.view; // no element has the name behind the #: none is scrolled to
     if (view === next.view) $(`to-${view}`).setAttribute("aria-current", "page");
     else $(`to-${view}`).removeAttribute("aria-current");
   }
   partitions.show(!keys);
+  showState();
   if (!keys) return;
   if (!listing || before.prefix !== next.prefix || before.delimiter !== next.delimiter) browse(before.prefix);
   if (next.key === null && before.key !== null) pair.hide();
-  else if (next.key !== null && (next.key !== before.key || !pair.open)) pair.show(next.key);
+  else if (next.key !== null && (next.key !== before.key || !pair.open)) pair.show(next.key, before !== start);
   list.mark(next.key);
   showPair();
 }
@@ -107,7 +108,7 @@ function browse(from) {
       pair.refresh();
     },
     change: (change) => pair.heard(change),
-    state: showState,
+    state: (state) => showState("keys", state),
   });
   fillPath();
   for (const [id, value] of [["prefix", prefix], ["delimiter", delimiter]])
@@ -151,8 +152,12 @@ function fillPath() {
   }));
 }
 
-function showState(state) {
-  const text = { live: "live", waiting: "waiting for the server", off: "live updates: off" }[state];
+const states = { keys: "connecting", partitions: "connecting" };
+
+function showState(view = place.view, news = states[view]) {
+  states[view] = news;
+  const state = states[place.view];
+  const text = { connecting: "connecting", live: "live", waiting: "waiting for the server", off: "live updates: off" }[state];
   $("live").dataset.state = state;
   if ($("live-text").value !== text) $("live-text").value = text;
 }
@@ -248,6 +253,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-const partitions = new Partitions();
+const partitions = new Partitions((state) => showState("partitions", state));
 window.addEventListener("popstate", onHash);
 arrive(placeOf(location.hash));

@@ -60,7 +60,8 @@ export class Pair {
     return !$("pair").hidden;
   }
 
-  async show(key) {
+  // `focus` is moved to it unless the page has just been loaded.
+  async show(key, focus = true) {
     this.reset();
     this.key = key;
     $("pair").hidden = false;
@@ -71,7 +72,7 @@ export class Pair {
       $("download").href = address;
       $("download").download = show(key).split("/").at(-1);
     }
-    $("name").focus({ preventScroll: true });
+    if (focus) $("name").focus({ preventScroll: true });
     await this.load(false);
   }
 

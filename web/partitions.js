@@ -72,7 +72,9 @@ const columns = [
 ];
 
 export class Partitions {
-  constructor() {
+  // onState("live" or "waiting"): whether the server answers.
+  constructor(onState) {
+    this.onState = onState;
     this.shown = false;
     this.charts = null;
     this.rows = new Map(); // id → { cells, spark, problem }
@@ -104,9 +106,11 @@ export class Partitions {
     try {
       const [status, text] = await Promise.all([api.status(), api.metrics()]);
       this.take(status, { at: began, ...readMetrics(text) });
+      this.onState("live");
     } catch (error) {
       $("store").textContent = error.message;
       this.before = null;
+      this.onState("waiting");
     }
     this.schedule(Math.max(0, EVERY_MS - (performance.now() - began)));
   }

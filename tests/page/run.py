@@ -79,6 +79,9 @@ def main():
                    "SHERD_PAGE_NODES": nodes.directory, "SHERD_PAGE_CONFIG": server.config}
     try:
         if given.screenshots:
+            # The pictures show a store that sync looks after.
+            subprocess.run([os.environ.get("SHERD_SYNC") or os.path.join(harness.ROOT, "build", "sherd-sync"), "--quiet",
+                            "--config", server.config], env={**os.environ, "SHERD_ENV": "test"}, timeout=60, check=True)
             return subprocess.run(["node", os.path.join(HERE, "screenshots.mjs"), os.path.abspath(given.screenshots)],
                                   env=environment, timeout=SECONDS, check=False).returncode
         tests = [os.path.abspath(t) for t in given.tests] or sorted(glob.glob(os.path.join(HERE, "test_*.mjs")))

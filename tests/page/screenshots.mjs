@@ -34,15 +34,15 @@ async function shot(name, hash, ready, options, work = () => {}) {
 // Some seconds of load, so that the charts have something to show.
 async function load(tab) {
   let on = true;
-  const clients = Array.from({ length: 48 }, async (_, n) => {
+  const clients = Array.from({ length: 24 }, async (_, n) => {
     for (let i = 0; on; i++) {
       const key = `sensor-${String((n * 7 + i) % 40).padStart(2, "0")}`;
       if ((n + i) % 4 === 0) await h.put(key, String(i), "text/plain");
       else await h.get(key);
-      if (n >= 24 && i % 200 > 100) await new Promise((resolve) => setTimeout(resolve, 20));
+      if (n >= 12 && i % 200 > 100) await new Promise((resolve) => setTimeout(resolve, 20));
     }
   });
-  await h.until(() => tab.$eval(".chart .line", (line) => line.getAttribute("d").split("L").length >= 30), true, 60_000);
+  await h.until(() => tab.$eval(".chart .line", (line) => line.getAttribute("d").split("L").length >= 45), true, 120_000);
   on = false;
   await Promise.all(clients);
 }
@@ -54,7 +54,7 @@ await shot("keys", "", listed, {}, async (tab) => {
   await tab.focus("#rows");
   for (let i = 0; i < 3; i++) await tab.keyboard.press("ArrowDown");
 });
-await shot("value", "#keys&prefix=&key=config%2flimits&delimiter=", shown, {});
+await shot("value", "#keys&key=config%2flimits&delimiter=", shown, { viewport: { width: 1000, height: 480 } });
 await shot("narrow-dark", "", listed, { viewport: { width: 360, height: 640 }, colorScheme: "dark" });
 await shot("narrow-edit", "#keys&key=greeting", shown, { viewport: { width: 360, height: 640 }, colorScheme: "dark" }, async (tab) => {
   await tab.click("#edit");

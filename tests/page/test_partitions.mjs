@@ -31,7 +31,7 @@ test("partitions are told with state, share, queue, lag and diverts", () => h.wi
     assert.match(row.Connections, /^[1-9]/);
   }
   assert.match(await h.text(tab, "#store"), /^3 of 3 partitions up · a key has 3 owners · .* test mode$/);
-  assert.equal(await tab.isVisible("#keys"), false);
+  assert.equal(await tab.isVisible("#keys-view"), false);
   const lag = new h.Client(1);
   await lag.run("INSERT INTO cursors VALUES (2, 0, 0, '', (UNIX_TIMESTAMP(NOW(6)) - 100) * 1000, 0)");
   await h.until(async () => /^2 min$/.test((await table(tab))[0].Lag), true);
@@ -69,7 +69,7 @@ test("it asks once a second while it is looked at, and not otherwise", () => h.w
   await tab.click("#to-partitions");
   await h.until(() => asked >= 3, true);
   await tab.click("#to-keys");
-  await tab.waitForSelector("#keys:not([hidden])");
+  await tab.waitForSelector("#keys-view:not([hidden])");
   const then = asked;
   // Three answers of the feed later it would have asked again: it speaks when something happens.
   for (const key of ["a", "b", "c"]) {
