@@ -105,7 +105,7 @@ static void get_begin(struct request *r, const struct head *head)
 {
     // The page has the path `/` and no other.
     bool index = r->route.name.data == NULL;
-    struct file *file = index || r->route.name.len ? find(r->route.name) : NULL;
+    struct file *file = index ? &files[0] : r->route.name.len ? find(r->route.name) : NULL;
     if (!file) {
         reply_problem(r, 404, "the page has no such file");
         return;
