@@ -142,7 +142,7 @@ export class Listing {
     this.check(this.rows.apply(changes, Date.now()));
     for (const change of changes)
       if (change.expires) this.mortal.set(change.key, change);
-      else this.mortal.delete(change.key);
+      else if (this.mortal.get(change.key)?.version !== change.version) this.mortal.delete(change.key);
     this.on.update();
     for (const change of changes) this.on.change(change);
   }

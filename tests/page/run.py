@@ -76,7 +76,7 @@ def main():
     server = harness.Server(nodes).start_up()
     environment = {**os.environ, "SHERD_PAGE_MODULES": MODULES, "SHERD_PAGE_URL": "http://127.0.0.1:%d" % server.port,
                    "SHERD_PAGE_SOCKETS": json.dumps([nodes.socket(n) for n in nodes.all()]),
-                   "SHERD_PAGE_NODES": nodes.directory, "SHERD_PAGE_CONFIG": server.config}
+                   "SHERD_PAGE_NODES": nodes.directory}
     try:
         if given.screenshots:
             # The pictures show a store that sync looks after.
