@@ -167,7 +167,7 @@ static void drop_past(struct listener *l)
 
 static void set_state(struct listener *l, enum listener_state state)
 {
-    assert(l->state < state || (l->state == LISTENER_LIVE && state == LISTENER_LIVE));
+    assert(l->state < state || l->state == LISTENER_LIVE);
     list_remove(&l->link);
     if (l->state == LISTENER_NEW && state == LISTENER_WAITS)
         feed_join(feed_of(l), l->values);
@@ -300,6 +300,11 @@ static void begin_stream(struct listener *l)
     reply_header(r, "Content-Type", slice_of(document_type(r->format)));
     reply_headers(r, SLICE("Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
                            "X-Accel-Buffering: no\r\n"));
+    if (l->listing) {
+        unsigned count;
+        const uint16_t *missing = listing_missing(l->listing, &count);
+        reply_stale(r, missing, count);
+    }
     reply_stream(r);
     if (r->format == FORMAT_EVENTS)
         reply_piece(r, SLICE("retry: 1000\n\n"));
@@ -321,13 +326,22 @@ static void send_piece(struct listener *l)
     touch(l);
 }
 
+// refuse answers without a listener's beginning; what is not the client's fault it may try again.
+static void refuse(struct request *r, unsigned status, const char *detail)
+{
+    reply_begin(r, status);
+    if (status == 503)
+        reply_headers(r, SLICE("Retry-After: 1\r\n"));
+    reply_problem_end(r, status, detail);
+}
+
 static void fail(struct listener *l, unsigned status, const char *detail)
 {
     set_state(l, LISTENER_OVER);
     if (l->began)
         reply_abort(l->request);
     else
-        reply_problem(l->request, status, detail);
+        refuse(l->request, status, detail);
 }
 
 // end ends the answer: a stream after what was sent, a poll with all that was gathered.
@@ -350,7 +364,7 @@ static void end(struct listener *l)
     bytes_append_slice(&body, bytes_slice(&l->token));
     bytes_append_text(&body, "\"}\n");
     if (bytes_failed(&body) || bytes_failed(&l->out) || bytes_failed(&l->token)) {
-        reply_problem(r, 503, "out of memory");
+        refuse(r, 503, "out of memory");
     } else {
         reply_begin(r, 200);
         reply_headers(r, SLICE("Content-Type: application/json\r\nCache-Control: no-cache\r\n"
@@ -491,6 +505,9 @@ static void on_past_entry(struct follow *follow, const struct follow_entry *entr
     struct listener *l = context;
     if (!entry->told || !slice_starts(entry->key, (struct slice){l->prefix, l->prefix_len}))
         return;
+    // A greater version was told here: this listener knows it, or will come to its entry.
+    if (feed_told(feed_of(l), entry->key) > entry->version)
+        return;
     struct bytes token = {0}, members = {0}, value = {0};
     token_format(follow_token(follow), &token);
     feed_write_members(entry, &members);
@@ -502,10 +519,7 @@ static void on_past_entry(struct follow *follow, const struct follow_entry *entr
                               .token = bytes_slice(&token),
                               .members = bytes_slice(&members),
                               .value = bytes_slice(&value)};
-    struct debt *debt = l->debt; // this follow's token is right as it is
-    l->debt = l->state == LISTENER_LIVE ? debt : NULL;
     tell(l, &news);
-    l->debt = debt;
     bytes_fini(&token);
     bytes_fini(&members);
     bytes_fini(&value);
@@ -578,8 +592,7 @@ static void on_past_done(struct follow *follow, bool whole, void *context)
     bytes_fini(&position);
 }
 
-// read_past reads the logs from `from` up to the journal's end, in state READS, or beside the
-// journal to pay a debt.
+// read_past reads the logs from `from` up to the journal's end.
 static enum error read_past(struct listener *l, const struct token *from, struct slice until)
 {
     const struct follow_events events = {.on_entry = on_past_entry,
@@ -608,21 +621,16 @@ static void catch_up(struct listener *l)
     bytes_fini(&position);
 }
 
+// pay leaves the journal, at its end, to read what was owed; the journal waits.
 static void pay(struct listener *l)
 {
-    uint64_t next, generation;
-    struct bytes position = {0}, owing = {0};
-    struct token *from = NULL;
-    if (feed_now(feed_of(l), &no_wish, &position, &next, &generation)) {
-        const struct news news = {.token = bytes_slice(&position)};
-        write_token(l, &news, &owing);
-        if (token_parse(bytes_slice(&owing), partitions_of(l), &from) ||
-            read_past(l, from, bytes_slice(&position)))
-            drop_past(l);
+    struct bytes position = {0};
+    if (l->state == LISTENER_LIVE && take_position(l, &position) &&
+        token_parse(bytes_slice(&position), partitions_of(l), &l->from) == ERROR_NONE) {
+        drop_debt(l);
+        catch_up(l);
     }
-    token_free(&from);
     bytes_fini(&position);
-    bytes_fini(&owing);
 }
 
 // ---------------------------------------------------------------- LISTS
@@ -774,6 +782,19 @@ static void on_listing_ready(struct listing *listing, void *context)
     list_on(context);
 }
 
+// begin_logs_of_missing: what partitions have that are away now is not in the list. Their logs will
+// be read from their beginning; what these no longer have is on other partitions.
+static void begin_logs_of_missing(struct listener *l)
+{
+    unsigned count;
+    const uint16_t *missing = listing_missing(l->listing, &count);
+    for (unsigned i = 0; i < count; i++) {
+        struct position *at = &l->from->at[missing[i] - 1];
+        cursor_fini(&at->cursor);
+        *at = (struct position){.kind = POSITION_START};
+    }
+}
+
 // begin_list lists the present state, from behind l->from's key on; the logs are then read from
 // l->from.
 static void begin_list(struct listener *l)
@@ -783,13 +804,14 @@ static void begin_list(struct listener *l)
                                             .expected = is_poll(l) ? l->limit : 0};
     set_state(l, LISTENER_LISTS);
     l->from->listing = false;
-    token_format(l->from, &l->token);
     l->fetch = l->values ? calloc(FETCH, sizeof *l->fetch) : NULL;
     if ((l->values && !l->fetch) ||
         listing_new(worker_of(l)->store, &options, on_listing_ready, l, &l->listing)) {
         fail(l, 503, "out of memory");
         return;
     }
+    begin_logs_of_missing(l);
+    token_format(l->from, &l->token);
     list_on(l);
 }
 
@@ -858,7 +880,8 @@ void changes_deliver(struct worker *w)
 
 static void pay_if_owing(struct listener *l)
 {
-    if (l->debt && !l->follow)
+    deliver(l);
+    if (l->debt)
         pay(l);
 }
 
@@ -974,13 +997,16 @@ static bool read_since(struct listener *l, struct slice since)
         switch (token_parse(since, partitions_of(l), &l->from)) {
         case ERROR_NONE:
             break;
+        case ERROR_UNAVAILABLE:
+            refuse(l->request, 503, "the token names a partition that this daemon does not have");
+            return false;
         case ERROR_MALFORMED:
             reply_problem(l->request, 400,
                           "since is now, 0, or a token that a daemon of this "
                           "store has given");
             return false;
         default:
-            reply_problem(l->request, 503, "out of memory");
+            refuse(l->request, 503, "out of memory");
             return false;
         }
     }
@@ -995,7 +1021,7 @@ static void begin(struct request *r, const struct head *head)
         return;
     struct listener *l = calloc(1, sizeof *l + p.prefix_len);
     if (!l) {
-        reply_problem(r, 503, "out of memory");
+        refuse(r, 503, "out of memory");
         return;
     }
     r->state_of_handler = l;

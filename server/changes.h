@@ -2,7 +2,7 @@
 // GET /changes: the listeners. A listener is told the present state (since=0), or what the change
 // logs have from its token on, and then goes on in the feed's journal:
 //
-//   WAITS -> LISTS -> READS -> LIVE -> OVER
+//   WAITS -> LISTS -> READS <-> LIVE -> OVER
 //
 // Lists and logs are read by the listener's own thread; server/feed.h says why nothing is missed in
 // between. A partition that is away meanwhile is read when it has come back (struct debt).

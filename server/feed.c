@@ -2,6 +2,7 @@
 #include "server/feed.h"
 
 #include <pthread.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -12,6 +13,7 @@
 enum {
     JOURNAL = 16384,                  // events
     LINGER_MS = 30000,                // after the last listener has left
+    REMEMBERED = 16384,               // keys
     JOURNAL_BYTES = 32 * 1024 * 1024, // of them
 };
 
@@ -20,6 +22,12 @@ struct item {
     bool dead;
     unsigned key, token, members, value; // bytes
     char text[];
+};
+
+// The last version of a key that was told of.
+struct told {
+    uint64_t hash;
+    uint64_t version;
 };
 
 struct feed {
@@ -40,6 +48,8 @@ struct feed {
     size_t bytes;
     struct bytes position;
     struct item *item[JOURNAL]; // by number modulo JOURNAL
+    struct told told[REMEMBERED];
+    unsigned char told_key[crypto_shorthash_KEYBYTES];
 
     // Of the first thread.
     struct follow *follow;
@@ -148,6 +158,31 @@ static void set_position(struct feed *feed)
     token_format_whole(follow_token(feed->follow), &feed->position);
 }
 
+static struct told *find_told(struct feed *feed, struct slice key, uint64_t *hash)
+{
+    crypto_shorthash((unsigned char *)hash, (const unsigned char *)key.data, key.len,
+                     feed->told_key);
+    return &feed->told[*hash % REMEMBERED];
+}
+
+static void remember(struct feed *feed, const struct follow_entry *entry)
+{
+    uint64_t hash;
+    struct told *told = find_told(feed, entry->key, &hash);
+    if (told->hash != hash || told->version < entry->version)
+        *told = (struct told){hash, entry->version};
+}
+
+uint64_t feed_told(struct feed *feed, struct slice key)
+{
+    uint64_t hash;
+    pthread_mutex_lock(&feed->lock);
+    const struct told *told = find_told(feed, key, &hash);
+    uint64_t version = told->hash == hash ? told->version : 0;
+    pthread_mutex_unlock(&feed->lock);
+    return version;
+}
+
 static void on_entry(struct follow *follow, const struct follow_entry *entry, void *context)
 {
     struct feed *feed = context;
@@ -167,6 +202,7 @@ static void on_entry(struct follow *follow, const struct follow_entry *entry, vo
     if (feed->end - feed->first == JOURNAL)
         drop_first(feed);
     append(feed, item);
+    remember(feed, entry);
     set_position(feed);
     pthread_mutex_unlock(&feed->lock);
     feed->appended = true;
@@ -254,6 +290,7 @@ enum error feed_new(struct workers *workers, unsigned partitions, struct feed **
         return ERROR_MEMORY;
     f->workers = workers;
     f->partitions = partitions;
+    randombytes_buf(f->told_key, sizeof f->told_key);
     pthread_mutex_init(&f->lock, NULL);
     return ERROR_NONE;
 }

@@ -73,6 +73,9 @@ enum feed_result feed_read(struct feed *feed, uint64_t generation, uint64_t *nex
                            bool (*visit)(const struct feed_event *event, void *context),
                            void *context);
 
+// feed_told returns the greatest version of a key that was told of late; 0 if it is not remembered.
+uint64_t feed_told(struct feed *feed, struct slice key);
+
 // feed_write_members appends what an entry's JSON object has beside token and value, without
 // braces; feed_write_value the member with the value, with a comma before it, or nothing.
 void feed_write_members(const struct follow_entry *entry, struct bytes *out);

@@ -23,6 +23,7 @@ enum {
     POLL_LAST_MS = 100,   // so that their number a second stays bounded
     LATE_US = 5000000,    // an entry that is older when it is read may have been overtaken
     RECENT = 16384,       // keys of which the last told version is remembered
+    RECENT_PAST = 1024,   // the same, with `until`
     RECENT_KEY = crypto_shorthash_KEYBYTES,
 };
 
@@ -51,6 +52,7 @@ struct entry {
     struct change change;
     bool told;
     bool dead;
+    bool unsure;             // an owner that may know better cannot be asked: it comes again later
     size_t key, type, value; // offsets
 };
 
@@ -58,6 +60,7 @@ struct look {
     struct operation operation;
     struct reader *reader;
     size_t entry;
+    unsigned partition; // that is asked
 };
 
 struct reader {
@@ -73,15 +76,21 @@ struct reader {
     struct bytes text;
     struct entry *entry; // [PAGE], of the page
     size_t count;
-    size_t next; // to be told
-    bool full;   // there was more than the page took
+    size_t next;         // to be told
+    size_t unsure;       // entries of this round
+    uint64_t gaps_after; // up to where the gaps were asked for in this round
+    uint64_t gaps_asked; // up to where the statement asks for them; UINT64_MAX: for all
+    bool full;           // there was more than the page took
     struct look *look;
     unsigned looks;   // under way
     uint64_t log_end; // at the beginning
     int64_t now_us;   // the partition's clock, with the page
-    int64_t asked_us; // clock_us, of the statement
+    int64_t back_us;  // the same, when it could be asked first, or again
+    bool back;        // that is now
+    int64_t round_us; // clock_us, when the round's first statement was asked
     int64_t told_us;  // clock_us, of the last statement whose answer left nothing
     int64_t filled;   // clock_ms
+    bool fill_failed; // the last time
     bool has_values;  // the page has
 };
 
@@ -101,8 +110,9 @@ struct follow {
     bool trimmed;
     bool paused;
     bool abandoned;
-    unsigned under_way; // statements, looks, and calls of this file that are not over
-    struct recent *recent;
+    unsigned under_way;    // statements, looks, and calls of this file that are not over
+    struct recent *recent; // [recents]
+    size_t recents;
     unsigned char recent_key[RECENT_KEY];
     unsigned count;
     struct reader reader[];
@@ -239,8 +249,8 @@ static void open_all(struct follow *f)
     release(f);
 }
 
-// go_away: the partition cannot be asked now. A position of now becomes one of this moment, by this
-// machine's clock: what is written while nobody reads comes later.
+// go_away: the partition cannot be asked now. A position of now becomes one of this moment, as its
+// clock may show it: what is written while nobody reads comes later.
 static void go_away(struct reader *r)
 {
     struct follow *f = r->follow;
@@ -248,7 +258,7 @@ static void go_away(struct reader *r)
     bool before = r->away;
     if (at->kind == POSITION_NOW) {
         at->kind = POSITION_TIME;
-        at->time_us = clock_unix_us();
+        at->time_us = clock_unix_us() - CLOCK_BOUND_US;
     }
     r->away = true;
     wait_ms(r, AWAY_MS);
@@ -276,7 +286,6 @@ static void ask(struct reader *r, enum reader_state state)
 {
     struct follow *f = r->follow;
     r->state = state;
-    r->asked_us = clock_us();
     if (bytes_failed(&r->sql)) {
         bytes_fini(&r->sql);
         go_away(r);
@@ -299,6 +308,26 @@ static void ask_ends(struct reader *r)
     ask(r, READER_ENDS);
 }
 
+// append_gaps asks for the next gaps behind gaps_after; a round through all of them may take
+// several statements.
+static void append_gaps(struct reader *r)
+{
+    const struct cursor *c = cursor_of(r);
+    unsigned asked = 0;
+    r->gaps_asked = UINT64_MAX;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct gap *gap = &c->gap[i];
+        if (gap->to <= r->gaps_after)
+            continue;
+        if (asked++ == RANGES)
+            return;
+        query_or_between(&r->sql, gap->from > r->gaps_after ? gap->from : r->gaps_after + 1,
+                         gap->to);
+        r->gaps_asked = asked == RANGES ? gap->to : UINT64_MAX;
+    }
+    r->gaps_asked = UINT64_MAX;
+}
+
 static void ask_page(struct reader *r)
 {
     struct follow *f = r->follow;
@@ -308,10 +337,13 @@ static void ask_page(struct reader *r)
         finish(r);
         return;
     }
+    if (r->gaps_after == 0) {
+        r->unsure = 0;
+        r->round_us = clock_us();
+    }
     bytes_clear(&r->sql);
     query_feed(&r->sql, c->high, to, f->values);
-    for (size_t i = 0; i < c->count && i < RANGES; i++)
-        query_or_between(&r->sql, c->gap[i].from, c->gap[i].to);
+    append_gaps(r);
     query_limit(&r->sql, PAGE);
     query_feed_end(&r->sql);
     r->has_values = f->values;
@@ -404,7 +436,7 @@ static void read_ends(struct reader *r, struct connection *connection)
         go_away(r);
         return;
     }
-    r->now_us = (int64_t)ends[LOG_NOW_US];
+    r->now_us = r->back_us = (int64_t)ends[LOG_NOW_US];
     take_ends(r, ends);
 }
 
@@ -479,7 +511,8 @@ static enum error read_rows(struct reader *r, struct connection *connection)
 
 static bool is_late(const struct reader *r, const struct entry *e)
 {
-    return r->follow->until || version_unix_us(e->change.version) < r->now_us - LATE_US;
+    int64_t written_us = version_unix_us(e->change.version);
+    return r->follow->until || written_us < r->now_us - LATE_US || written_us < r->back_us;
 }
 
 // reaches_readers tells whether an echo is news: at the key's home, or while that is away.
@@ -490,12 +523,18 @@ static bool reaches_readers(const struct reader *r, const struct change *change)
     return home == r->id || !outlook_is_up(store_outlook(store), home);
 }
 
+// is_echo: what it brought was told by the log that it came from, or will be.
+static bool is_echo(const struct change *change)
+{
+    return change->op & OP_ECHO;
+}
+
 // judge decides by the key's row alone.
 static void judge(const struct reader *r, struct entry *e)
 {
     const struct change *change = &e->change;
     unsigned op = change->op & ~(unsigned)OP_ECHO;
-    if (op == OP_FILLER || (change->op & OP_ECHO && !reaches_readers(r, change)))
+    if (op == OP_FILLER || (is_echo(change) && !reaches_readers(r, change)))
         return;
     if (!change->there) {
         e->dead = true; // what was put and is gone has another entry
@@ -507,55 +546,83 @@ static void judge(const struct reader *r, struct entry *e)
     }
 }
 
+// doubt: a partition could not be asked about a late entry. An echo is left to the log that it came
+// from. What the home itself wrote waits while another may have taken writes for it; what was
+// written elsewhere waits for all but the home, which is away when such writes are made.
+static void doubt(struct reader *r, struct entry *e, unsigned silent)
+{
+    const struct store *store = r->follow->store;
+    unsigned home = ring_home(store_ring(store), slot_of(e->change.key));
+    if (is_echo(&e->change))
+        e->told = false;
+    else if (home == r->id ? !outlook_usual(store_outlook(store), home) : silent != home)
+        e->unsure = true;
+}
+
 static void on_looked(struct operation *operation, const struct outcome *outcome)
 {
     struct look *look = CONTAINER_OF(operation, struct look, operation);
     struct reader *r = look->reader;
     struct entry *e = &r->entry[look->entry];
-    if (!outcome->error && outcome->found && outcome->pair.version > e->change.version)
+    if (outcome->error)
+        doubt(r, e, look->partition);
+    else if (outcome->found && outcome->pair.version > e->change.version)
         e->told = false;
     r->looks--;
     if (release(r->follow) && r->looks == 0)
         tell(r);
 }
 
-static size_t count_looks(const struct reader *r)
+static bool is_looked_at(const struct reader *r, const struct entry *e)
 {
-    size_t looks = 0;
-    for (size_t i = 0; i < r->count; i++)
-        if (r->entry[i].told && is_late(r, &r->entry[i]))
-            looks += ring_replicas(store_ring(r->follow->store));
-    return looks;
+    return e->told && is_late(r, e);
 }
 
-// look_at_late asks the other owners of late entries' keys whether they have newer rows.
-static void look_at_late(struct reader *r)
+static size_t count_looks(const struct reader *r)
+{
+    size_t entries = 0;
+    for (size_t i = 0; i < r->count; i++)
+        entries += is_looked_at(r, &r->entry[i]);
+    return entries * (r->follow->count - 1);
+}
+
+static void ask_partition(struct reader *r, size_t entry, unsigned id, struct look *look)
 {
     struct follow *f = r->follow;
-    const struct ring *ring = store_ring(f->store);
+    look->reader = r;
+    look->entry = entry;
+    look->partition = id;
+    look->operation.kind = OPERATION_LOOK;
+    look->operation.key = r->entry[entry].change.key;
+    r->looks++;
+    hold(f);
+    store_send(f->store, id, &look->operation, on_looked);
+}
+
+// look_at_late asks the other partitions about late entries' keys, not only owners: SQL writes
+// where it likes.
+static enum error look_at_late(struct reader *r)
+{
+    struct follow *f = r->follow;
     size_t most = count_looks(r), made = 0;
     free(r->look);
     r->look = most ? calloc(most, sizeof *r->look) : NULL;
     r->state = READER_LOOKS;
     r->looks = 0;
-    for (size_t i = 0; i < r->count && r->look; i++) {
-        struct entry *e = &r->entry[i];
-        const uint16_t *owners = ring_owners(ring, slot_of(e->change.key));
-        if (!e->told || !is_late(r, e))
-            continue;
-        for (unsigned o = 0; o < ring_replicas(ring); o++) {
-            if (owners[o] == r->id || !outlook_is_up(store_outlook(f->store), owners[o]))
+    if (most && !r->look)
+        return ERROR_MEMORY;
+    for (unsigned id = 1; id <= f->count; id++) {
+        bool up = outlook_is_up(store_outlook(f->store), id);
+        for (size_t i = 0; i < r->count && id != r->id; i++) {
+            if (!is_looked_at(r, &r->entry[i]))
                 continue;
-            struct look *look = &r->look[made++];
-            look->reader = r;
-            look->entry = i;
-            look->operation.kind = OPERATION_LOOK;
-            look->operation.key = e->change.key;
-            r->looks++;
-            hold(f);
-            store_send(f->store, owners[o], &look->operation, on_looked);
+            if (up)
+                ask_partition(r, i, id, &r->look[made++]);
+            else
+                doubt(r, &r->entry[i], id);
         }
     }
+    return ERROR_NONE;
 }
 
 // is_news remembers the version, and returns false if one as great was told of the key already: by
@@ -563,15 +630,13 @@ static void look_at_late(struct reader *r)
 static bool is_news(struct follow *f, const struct change *change)
 {
     uint64_t hash;
-    if (!f->recent)
-        return true;
     crypto_shorthash((unsigned char *)&hash, (const unsigned char *)change->key.data,
                      change->key.len, f->recent_key);
-    struct recent *recent = &f->recent[hash % RECENT];
+    struct recent *recent = &f->recent[hash % f->recents];
     bool known = recent->hash == hash;
     if (known && recent->version > change->version)
         return false;
-    if (known && recent->version == change->version && !(change->op & OP_ECHO))
+    if (known && recent->version == change->version && !is_echo(change))
         return false;
     *recent = (struct recent){hash, change->version};
     return true;
@@ -590,6 +655,16 @@ static enum error note_read(struct reader *r, const struct change *change)
     return error;
 }
 
+// leave_out makes an entry a gap, from which it comes again.
+static enum error leave_out(struct reader *r, const struct change *change)
+{
+    struct cursor *c = cursor_of(r);
+    if (change->seq <= c->high)
+        return ERROR_NONE;
+    position_of(r)->mark = token_mark(change->version);
+    return cursor_miss(c, c->high + 1, change->seq, (uint64_t)r->now_us / 1000);
+}
+
 static void tell_entry(struct follow *f, struct reader *r, struct entry *e)
 {
     const struct change *change = &e->change;
@@ -604,46 +679,74 @@ static void tell_entry(struct follow *f, struct reader *r, struct entry *e)
     f->events.on_entry(f, &entry, f->events.context);
 }
 
-// fill_gap makes sure that what is long missing will never come; what a slow transaction still
+// fill_gaps makes sure that what is long missing will never come; what a slow transaction still
 // holds stays a gap.
-static bool fill_gap(struct reader *r)
+static bool fill_gaps(struct reader *r)
 {
     const struct cursor *c = cursor_of(r);
-    uint64_t old = (uint64_t)r->now_us / 1000 - FILL_AFTER_MS;
+    uint64_t old = (uint64_t)r->now_us / 1000 - FILL_AFTER_MS, numbers = 0;
     if (clock_ms() - r->filled < FILL_EVERY_MS)
         return false;
-    for (size_t i = 0; i < c->count; i++) {
+    bytes_clear(&r->sql);
+    for (size_t i = 0; i < c->count && numbers < FILL_MAX; i++) {
         const struct gap *gap = &c->gap[i];
         if (gap->seen > old)
             continue;
-        r->filled = clock_ms();
         uint64_t to = gap->to - gap->from < FILL_MAX ? gap->to : gap->from + FILL_MAX - 1;
-        bytes_clear(&r->sql);
-        query_fill(&r->sql, gap->from, to);
-        r->sql.len--; // its semicolon is for blocks
-        ask(r, READER_FILL);
-        return true;
+        query_feed_fill(&r->sql, gap->from, to);
+        numbers += to - gap->from + 1;
+        if (r->fill_failed) // one of many may be held: the first alone, until that works
+            break;
     }
-    return false;
+    if (numbers == 0)
+        return false;
+    r->filled = clock_ms();
+    ask(r, READER_FILL);
+    return true;
 }
 
-static void end_page(struct reader *r)
+// is_round_over tells whether this page was the last of a round through the log's end and all gaps.
+static bool is_round_over(struct reader *r)
+{
+    if (r->count == PAGE)
+        r->gaps_after = r->entry[PAGE - 1].change.seq; // they come in order
+    else
+        r->gaps_after = r->gaps_asked;
+    if (r->count == PAGE || r->gaps_asked != UINT64_MAX)
+        return false;
+    r->gaps_after = 0;
+    return true;
+}
+
+static void end_round(struct reader *r)
 {
     struct follow *f = r->follow;
-    bool full = r->count == PAGE || cursor_of(r)->count > RANGES;
-    bool behind = f->until && cursor_of(r)->high < f->until->at[r->id - 1].cursor.high;
-    if (!full && f->until) { // the log has nothing more up to there
+    if (f->until && r->unsure) {
+        go_away(r);
+    } else if (f->until) { // the log has nothing more up to there
         position_of(r)->mark = f->until->at[r->id - 1].mark;
         if (cursor_copy(cursor_of(r), &f->until->at[r->id - 1].cursor))
             go_away(r);
         else
             finish(r);
-    } else if (r->count == PAGE || behind) {
-        ask_page(r);
-    } else if (!fill_gap(r)) {
+    } else if (!fill_gaps(r)) {
         r->state = READER_WAITS;
         wait_ms(r, poll_ms(f));
     }
+}
+
+static void end_page(struct reader *r)
+{
+    struct follow *f = r->follow;
+    if (!is_round_over(r)) {
+        ask_page(r);
+        return;
+    }
+    r->told_us = r->round_us;
+    if (f->events.on_read)
+        f->events.on_read(f, r->id, r->round_us, f->events.context);
+    if (!f->abandoned && !f->trimmed)
+        end_round(r);
 }
 
 static void tell(struct reader *r)
@@ -653,21 +756,20 @@ static void tell(struct reader *r)
     hold(f);
     while (r->next < r->count && !f->paused && !f->abandoned && !f->trimmed) {
         struct entry *e = &r->entry[r->next];
-        if (note_read(r, &e->change)) { // no memory: it comes again
-            r->count = r->next;
+        bool unsure = e->told && e->unsure;
+        r->unsure += unsure;
+        if (unsure ? leave_out(r, &e->change)
+                   : note_read(r, &e->change)) { // no memory: it comes again
+            r->gaps_after = 0;
+            go_away(r);
             break;
         }
         r->next++;
-        tell_entry(f, r, e);
+        if (!unsure)
+            tell_entry(f, r, e);
     }
-    if (r->next == r->count && !f->abandoned && !f->trimmed) {
-        if (r->count < PAGE)
-            r->told_us = r->asked_us;
-        if (r->count < PAGE && f->events.on_read)
-            f->events.on_read(f, r->id, r->asked_us, f->events.context);
-        if (!f->abandoned && !f->trimmed)
-            end_page(r);
-    }
+    if (r->next == r->count && !f->abandoned && !f->trimmed)
+        end_page(r);
     release(f);
 }
 
@@ -680,6 +782,9 @@ static void read_page(struct reader *r, struct connection *connection)
         return;
     }
     r->now_us = (int64_t)log[LOG_NOW_US];
+    if (r->back)
+        r->back_us = r->now_us;
+    r->back = false;
     if (is_trimmed(position_of(r), log)) {
         be_trimmed(r);
         return;
@@ -690,8 +795,9 @@ static void read_page(struct reader *r, struct connection *connection)
     }
     for (size_t i = 0; i < r->count; i++)
         judge(r, &r->entry[i]);
-    look_at_late(r);
-    if (r->looks == 0)
+    if (look_at_late(r))
+        go_away(r);
+    else if (r->looks == 0)
         tell(r);
 }
 
@@ -702,7 +808,7 @@ static void on_answer(struct connection *connection, const struct answer *answer
     if (!release(r->follow) || r->follow->trimmed)
         return;
     if (r->state == READER_FILL) { // whatever came of it, the next page shows
-        r->away = false;
+        r->fill_failed = !answer || answer->error;
         r->state = READER_WAITS;
         wait_ms(r, poll_ms(r->follow));
         return;
@@ -711,6 +817,7 @@ static void on_answer(struct connection *connection, const struct answer *answer
         go_away(r);
         return;
     }
+    r->back = r->back || r->away;
     r->away = false;
     switch (r->state) {
     case READER_ENDS:
@@ -749,11 +856,11 @@ static enum error prepare(struct follow *f, const struct follow_options *options
         error = token_new(f->count, &f->until);
     if (!error && options->until)
         error = token_copy(f->until, options->until);
-    if (!error && !options->until) {
-        f->recent = calloc(RECENT, sizeof *f->recent);
-        randombytes_buf(f->recent_key, sizeof f->recent_key);
-        error = f->recent ? ERROR_NONE : ERROR_MEMORY;
-    }
+    f->recents = options->until ? RECENT_PAST : RECENT;
+    f->recent = calloc(f->recents, sizeof *f->recent);
+    randombytes_buf(f->recent_key, sizeof f->recent_key);
+    if (!error && !f->recent)
+        error = ERROR_MEMORY;
     for (unsigned i = 0; i < f->count && !error; i++) {
         f->reader[i].entry = calloc(PAGE, sizeof *f->reader[i].entry);
         error = f->reader[i].entry ? ERROR_NONE : ERROR_MEMORY;

@@ -528,10 +528,22 @@ void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback)
 }
 
 // It waits for nobody: what is locked now will be filled by the next pass.
+#define FILL                                                                                       \
+    "SET STATEMENT innodb_lock_wait_timeout=0 FOR INSERT IGNORE INTO changes(seq,version,op,k)"    \
+    "VALUES"
+
+void query_feed_fill(struct bytes *sql, uint64_t from, uint64_t to)
+{
+    bool first = sql->len == 0;
+    if (first)
+        bytes_append_text(sql, FILL);
+    for (uint64_t seq = from; seq <= to; seq++)
+        bytes_format(sql, "%s(%llu,0,0,'')", first && seq == from ? "" : ",", (number)seq);
+}
+
 void query_fill(struct bytes *sql, uint64_t from, uint64_t to)
 {
-    bytes_append_text(sql, "SET STATEMENT innodb_lock_wait_timeout=0 FOR"
-                           " INSERT IGNORE INTO changes(seq,version,op,k)VALUES");
+    bytes_append_text(sql, FILL);
     for (uint64_t seq = from; seq <= to; seq++)
         bytes_format(sql, "%s(%llu,0,0,'')", seq == from ? "" : ",", (number)seq);
     bytes_append_char(sql, ';');

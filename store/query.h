@@ -166,6 +166,10 @@ void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to);
 void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values);
 void query_feed_end(struct bytes *sql);
 
+// query_feed_fill begins, or goes on with, a statement of its own that fills from..to of the log
+// where nothing is, without waiting: error 1205 where a transaction holds a number.
+void query_feed_fill(struct bytes *sql, uint64_t from, uint64_t to);
+
 // query_holes asks for the ranges (from, to) that are missing in the log below `mark`, at most
 // `lookback` numbers below its first entry.
 void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback);

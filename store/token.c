@@ -5,6 +5,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "conf/conf.h"
+
 uint32_t token_mark(uint64_t version)
 {
     return version ? (uint32_t)((version ^ version >> 24 ^ version >> 48) & 0xffffff) + 1 : 0;
@@ -93,24 +95,27 @@ static bool read_cursor(struct slice text, struct position *at)
     return true;
 }
 
-static bool read_position(struct slice text, struct token *token)
+static enum error read_position(struct slice text, struct token *token)
 {
     struct slice rest = text;
     uint64_t id, time_us;
-    if (!read_number(slice_token(&rest, '.'), &id) || id < 1 || id > token->partitions || !rest.len)
-        return false;
+    if (!read_number(slice_token(&rest, '.'), &id) || id < 1 || id > CONF_PARTITIONS_MAX ||
+        !rest.len)
+        return ERROR_MALFORMED;
+    if (id > token->partitions)
+        return ERROR_UNAVAILABLE;
     struct position *at = &token->at[id - 1];
     if (at->kind != POSITION_START)
-        return false;
+        return ERROR_MALFORMED;
     if (rest.data[0] == 't') {
         at->kind = POSITION_TIME;
         if (!read_number((struct slice){rest.data + 1, rest.len - 1}, &time_us))
-            return false;
+            return ERROR_MALFORMED;
         at->time_us = (int64_t)time_us;
-        return true;
+        return ERROR_NONE;
     }
     at->kind = POSITION_CURSOR;
-    return read_cursor(rest, at);
+    return read_cursor(rest, at) ? ERROR_NONE : ERROR_MALFORMED;
 }
 
 // cut_after takes the key of a list off the end of the text.
@@ -137,13 +142,12 @@ enum error token_parse(struct slice text, unsigned partitions, struct token **to
     if (error)
         return error;
     bool right = text.len && text.len <= TOKEN_TEXT_MAX && cut_after(&rest, *token) && rest.len;
-    while (right && rest.data)
-        right = read_position(slice_token(&rest, '_'), *token);
-    if (!right) {
+    error = right ? ERROR_NONE : ERROR_MALFORMED;
+    while (!error && rest.data)
+        error = read_position(slice_token(&rest, '_'), *token);
+    if (error)
         token_free(token);
-        return ERROR_MALFORMED;
-    }
-    return ERROR_NONE;
+    return error;
 }
 
 // ---------------------------------------------------------------- writing

@@ -49,7 +49,8 @@ uint32_t token_mark(uint64_t version);
 enum error token_new(unsigned partitions, struct token **token) MUST_USE;
 void token_free(struct token **token);
 
-// token_parse reads a text. ERROR_MALFORMED, also for a partition that there is not.
+// token_parse reads a text. ERROR_MALFORMED; ERROR_UNAVAILABLE for a partition that there is not:
+// a daemon that was started later may know it.
 enum error token_parse(struct slice text, unsigned partitions, struct token **token) MUST_USE;
 
 // token_format appends the text without a list's key, at a client's length or with all gaps;

@@ -391,6 +391,64 @@ class MutantTest(CheckerTest):
         self.assertFlags("refused-applied", "sql-resurrected")
 
 
+class FeedTest(CheckerTest):
+    """Two listeners that hear of everything in its order: each of the first's writes, the second now and then twice."""
+
+    def setUp(self):
+        super().setUp()
+        writes = [(version, key, value) for key, past in self.model.past.items() for version, value in past]
+        self.told = []
+        for client in ("listener-0", "listener-1"):
+            for version, key, value in sorted(writes, key=lambda w: w[0]):
+                for _ in range(2 if client == "listener-1" and version % 3 == 0 else 1):
+                    self.told.append(Operation(kind="told", client=client, clone="1.1", key=key, version=version,
+                                               status="put" if value else "delete", read=value, begin=0,
+                                               end=self.model.time + len(self.told)))
+        self.operations += self.told
+
+    def last_told(self, status):
+        """The event that a listener knows a key's end by."""
+        return next(o for o in reversed(self.told) if o.status == status and o.version == self.model.rows[o.key][0])
+
+    def test_passes_what_is_right(self):
+        self.assertEqual(set(), self.rules())
+
+    def test_an_event_that_never_came(self):
+        for status in ("put", "delete"):
+            with self.subTest(status):
+                event = self.last_told(status)
+                kept = list(self.operations)
+                self.operations[:] = [o for o in self.operations if o.kind != "told" or o.key != event.key or
+                                      o.client != event.client or o.version != event.version]
+                self.assertFlags("feed-missed")
+                self.operations[:] = kept
+
+    def test_a_put_told_as_a_deletion(self):
+        self.last_told("put").status = "delete"
+        self.assertFlags("feed-missed")
+
+    def test_events_out_of_order(self):
+        events = [o for o in self.told if o.client == "listener-0" and o.key == "h/1"]
+        events[3].version, events[4].version = events[4].version, events[3].version
+        self.assertFlags("feed-order")
+
+    def test_a_value_that_was_never_written(self):
+        self.find(lambda o: o.kind == "told" and o.read).read = "nobody's"
+        self.assertFlags("never-written")
+
+    def test_what_was_told_before_a_new_beginning_does_not_count(self):
+        first = len(self.operations) - len(self.told)
+        half = [o for o in self.told if o.client == "listener-0"]
+        deaf = Operation(kind="deaf", client="listener-0", begin=0, end=0)
+        rows = self.model.rows.items()
+        state = [Operation(kind="told", client="listener-0", clone="1.1", key=key, version=version, status="put",
+                           read=value, begin=0, end=self.model.time * 2) for key, (version, value) in rows if value]
+        self.operations[first:] = half[:len(half) // 2] + [deaf] + state
+        self.assertEqual(set(), self.rules())
+        self.operations.remove(next(o for o in state))
+        self.assertFlags("feed-missed")
+
+
 class WipeTest(CheckerTest):
     """A partition that lost its data may lose what only it had, and nothing else."""
 

@@ -225,7 +225,7 @@ class Forms(WithServer):
 
     def test_what_is_refused(self):
         for query in ("since=x", "since=1", "since=1.", "since=1.2~3", "since=1.5~3~2", "since=1.5~5-4", "since=1.1_1.2",
-                      "since=4.1", "since=0.1", "since=1.1..%21", "since=1.99999999999999999999", "since=", "wait=301",
+                      "since=1001.1", "since=0.1", "since=1.1..%21", "since=1.99999999999999999999", "since=", "wait=301",
                       "wait=-1", "limit=0", "limit=100001", "limit=10001", "include=values", "prefix=%", "a=b",
                       "since=now&since=now", "prefix=" + "x" * 513):
             with self.subTest(query[:30]):
@@ -493,6 +493,23 @@ class Partitions_go_away(WithServer):
         listener.wait_for(1)
         again = self.poll("since=" + token + "&wait=10", server=server)
         self.assertIn("before", [change["key"] for change in again["changes"]])
+
+    def test_what_only_a_partition_has_that_is_away_from_the_beginning(self):
+        keys = self.server.keys_on(3, 4, "k")
+        self.nodes.kill(3)
+        self.addCleanup(self.nodes.start)
+        server = self.new_server_with_one_away()
+        listener = self.listen("since=0", server=server)
+        self.assertFalse(set(keys) & set(listener.last()))
+        token = listener.token
+        self.assertEqual(server.request("GET", "/changes?since=0&limit=1", headers=NDJSON).header("Sherd-Stale"), "3")
+        self.nodes.start(3)
+        wait_until(lambda: set(keys) <= set(listener.last()), 20, "the keys of partition 3")
+        again = self.listen("since=" + token, server=server)
+        wait_until(lambda: set(keys) <= set(again.last()), 20, "the same from the token")
+
+    def test_a_token_of_more_partitions_than_a_daemon_has(self):
+        self.assertEqual(self.poll("since=1.0_4.0", status=503)["status"], 503)
 
     def test_an_older_row_of_a_returned_partition_is_not_told_behind_a_newer_one(self):
         key = self.server.keys_on(1, 1, "k")[0]

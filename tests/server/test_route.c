@@ -50,6 +50,7 @@ static void route_of__finds_the_rest_by_its_exact_path(void **state)
     (void)state;
     EXPECT("/keys", RESOURCE_KEYS, "");
     EXPECT("/bulk", RESOURCE_BULK, "");
+    EXPECT("/changes", RESOURCE_CHANGES, "");
     EXPECT("/livez", RESOURCE_LIVEZ, "");
     EXPECT("/readyz", RESOURCE_READYZ, "");
     EXPECT("/status", RESOURCE_STATUS, "");

@@ -499,6 +499,61 @@ static void query_check__asks_for_the_nine_fields_of_row_check(void **state)
                  "trimmed FROM sherd_partition LIMIT 0) AS s)," NOW_US);
 }
 
+#define LOG_SAYS                                                                                   \
+    "SELECT IFNULL((SELECT trimmed FROM sherd_partition),0),IFNULL(MAX(seq),0)," NOW_US            \
+    ",IFNULL((SELECT version FROM changes WHERE seq=7),18446744073709551615)"
+
+static void query_log_ends__asks_what_a_log_says_of_itself(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_log_ends(&sql, 7, 0);
+    EXPECT(&sql, LOG_SAYS ",IFNULL(MIN(seq),0),0,IFNULL((SELECT version FROM changes ORDER BY seq "
+                          "DESC LIMIT 1),0) FROM changes");
+    query_log_ends(&sql, 7, 1025);
+    EXPECT(&sql, LOG_SAYS ",IFNULL(MIN(seq),0),(SELECT IFNULL(MIN(seq),0)FROM changes WHERE "
+                          "version>=1025),IFNULL((SELECT version FROM changes ORDER BY seq "
+                          "DESC LIMIT 1),0) FROM changes");
+}
+
+static void query_log_gaps__asks_for_what_is_missing(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_log_gaps(&sql, 5, 90);
+    EXPECT(&sql,
+           "SELECT prior+1,seq-1 FROM(SELECT seq,IFNULL(LAG(seq)OVER(ORDER BY seq),4)AS prior "
+           "FROM changes WHERE seq BETWEEN 5 AND 90)AS steps WHERE seq>prior+1 ORDER BY seq");
+}
+
+static void query_feed__asks_for_entries_and_their_rows(void **state)
+{
+    static const char begin[] = LOG_SAYS ",NULL,0,'',NULL FROM changes UNION ALL SELECT c.seq,c.op,"
+                                         "c.version,c.k,p.version,p.expires,p.type,";
+    (void)state;
+    struct bytes sql = {0}, expected = {0};
+    query_feed(&sql, 7, 0, false);
+    query_limit(&sql, 200);
+    query_feed_end(&sql);
+    bytes_append_text(&expected, begin);
+    bytes_append_text(&expected,
+                      "NULL FROM(SELECT seq,op,version,k FROM changes WHERE seq>7 ORDER BY "
+                      "seq LIMIT 200)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''");
+    expect_text(&sql, bytes_slice(&expected));
+    bytes_clear(&expected);
+    query_feed(&sql, 7, 30, true);
+    query_or_between(&sql, 3, 4);
+    query_limit(&sql, 5);
+    query_feed_end(&sql);
+    bytes_append_text(&expected, begin);
+    bytes_append_text(&expected,
+                      "IF(LENGTH(p.v)<=65536,p.v,NULL) FROM(SELECT seq,op,version,k FROM "
+                      "changes WHERE seq>7 AND seq<=30 OR seq BETWEEN 3 AND 4 ORDER BY seq "
+                      "LIMIT 5)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''");
+    expect_text(&sql, bytes_slice(&expected));
+    bytes_fini(&expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +584,9 @@ int main(void)
         cmocka_unit_test(query_replace__makes_a_tombstone),
         cmocka_unit_test(query_without_waiting__begins_a_statement),
         cmocka_unit_test(query_check__asks_for_the_nine_fields_of_row_check),
+        cmocka_unit_test(query_log_ends__asks_what_a_log_says_of_itself),
+        cmocka_unit_test(query_log_gaps__asks_for_what_is_missing),
+        cmocka_unit_test(query_feed__asks_for_entries_and_their_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -542,6 +542,82 @@ static void rows__end_where_their_length_says(void **state)
     assert_int_equal(pair.version, 1025);
 }
 
+// ---------------------------------------------------------------- row_change
+
+static void make_change(struct made *m)
+{
+    make(m, (const char *const[]){"9", "129", "1025", "key", "2049", "7", "text/plain", "value"},
+         8);
+}
+
+static void row_change__reads_an_entry_and_its_row(void **state)
+{
+    (void)state;
+    struct made m;
+    struct change change;
+    make_change(&m);
+    assert_int_equal(row_change(&m.row, &change), ERROR_NONE);
+    assert_int_equal(change.seq, 9);
+    assert_int_equal(change.op, 129);
+    assert_int_equal(change.version, 1025);
+    SAME(change.key, "key");
+    assert_true(change.there);
+    assert_int_equal(change.pair.version, 2049);
+    assert_int_equal(change.pair.expires, 7);
+    SAME(change.pair.key, "key");
+    SAME(change.pair.type, "text/plain");
+    SAME(change.pair.value, "value");
+}
+
+static void row_change__knows_a_row_that_is_gone_and_a_value_that_did_not_come(void **state)
+{
+    (void)state;
+    struct made m;
+    struct change change;
+    make_change(&m);
+    set_null(&m, 7);
+    assert_int_equal(row_change(&m.row, &change), ERROR_NONE);
+    assert_true(change.there);
+    assert_null(change.pair.value.data);
+    set_null(&m, 4);
+    set_null(&m, 5);
+    set_null(&m, 6);
+    assert_int_equal(row_change(&m.row, &change), ERROR_NONE);
+    assert_false(change.there);
+    set(&m, 1, SLICE("0"));
+    set(&m, 3, SLICE(""));
+    assert_int_equal(row_change(&m.row, &change), ERROR_NONE); // a filler has no key
+}
+
+static void row_change__refuses_a_row_that_is_spoilt(void **state)
+{
+    static const struct {
+        unsigned field;
+        const char *text; // NULL: SQL's NULL
+    } spoilt[] = {{0, NULL}, {0, "x"}, {1, NULL}, {1, "256"}, {1, "-1"}, {2, NULL},
+                  {2, "1x"}, {3, ""},  {4, "x"},  {5, NULL},  {5, ""},   {6, NULL}};
+    (void)state;
+    struct made m;
+    struct change change;
+    for (size_t i = 0; i < sizeof spoilt / sizeof spoilt[0]; i++) {
+        make_change(&m);
+        if (spoilt[i].text)
+            set(&m, spoilt[i].field, slice_of(spoilt[i].text));
+        else
+            set_null(&m, spoilt[i].field);
+        assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
+    }
+    make_change(&m);
+    m.row.fields = 7;
+    assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
+    make_change(&m);
+    m.length[3] = KEY_MAX + 1;
+    assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
+    make_change(&m);
+    m.length[6] = TYPE_MAX + 1;
+    assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -570,6 +646,9 @@ int main(void)
         cmocka_unit_test(rows__want_types_of_up_to_128_bytes),
         cmocka_unit_test(rows__want_numbers_of_64_bits),
         cmocka_unit_test(rows__end_where_their_length_says),
+        cmocka_unit_test(row_change__reads_an_entry_and_its_row),
+        cmocka_unit_test(row_change__knows_a_row_that_is_gone_and_a_value_that_did_not_come),
+        cmocka_unit_test(row_change__refuses_a_row_that_is_spoilt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,7 @@ static void token_parse__refuses_what_is_none(void **state)
                                         "1.5_",
                                         "1.5__2.3",
                                         "0.1",
-                                        "4.1",
+                                        "1001.1",
                                         "-1.1",
                                         "1.-1",
                                         "1.1_1.2",
@@ -117,6 +117,14 @@ static void token_parse__refuses_what_is_none(void **state)
             fail_msg("taken for a token: %s", texts[i]);
         assert_null(token);
     }
+}
+
+static void token_parse__does_not_know_every_partition(void **state)
+{
+    (void)state;
+    struct token *token;
+    assert_int_equal(token_parse(SLICE("1.5_4.1"), 3, &token), ERROR_UNAVAILABLE);
+    assert_null(token);
 }
 
 static void token_parse__refuses_a_key_that_is_too_long(void **state)
@@ -190,6 +198,7 @@ int main(void)
         cmocka_unit_test(token_parse__fills_in_the_positions),
         cmocka_unit_test(token_parse__reads_the_key_of_a_list),
         cmocka_unit_test(token_parse__refuses_what_is_none),
+        cmocka_unit_test(token_parse__does_not_know_every_partition),
         cmocka_unit_test(token_parse__refuses_a_key_that_is_too_long),
         cmocka_unit_test(token_format__tells_only_the_first_gaps),
         cmocka_unit_test(token_copy__is_a_copy),
