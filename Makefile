@@ -59,6 +59,9 @@ $(BUILD)/%.o: %.c | packages-build
 	@mkdir -p $(@D)
 	$(call quiet,cc  )$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# It has them inside.
+$(BUILD)/server/page.o: $(wildcard web/*)
+
 $(BUILD)/llhttp/%.o: | packages-build
 	@mkdir -p $(@D)
 	$(call quiet,cc  )$(CC) $(LLHTTP_FLAGS) $(CFLAGS) -c -o $@ $(LLHTTP)/$*.c
@@ -92,7 +95,7 @@ install: all
 	install -D -m 644 configuration.cfg "$(DESTDIR)$(PREFIX)/share/sherd/configuration.cfg"
 	install -D -m 644 database_definition.sql "$(DESTDIR)$(PREFIX)/share/sherd/database_definition.sql"
 	for f in tools/sherd-sync.*; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/sherd/$${f#tools/}" || exit; done
-	for f in docs/*.md; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/doc/sherd/$${f#docs/}" || exit; done
+	for f in docs/*.md docs/page/*.png; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/doc/sherd/$${f#docs/}" || exit; done
 
 uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/sherd-server" "$(DESTDIR)$(PREFIX)/bin/sherd-sync"
@@ -106,6 +109,14 @@ check: packages-build packages-nodes packages-check
 	@tools/check "$(BUILD)"
 
 tests: $(unit_tests)
+
+# The page in a real browser. CHROMIUM chooses another one than Debian's.
+.PHONY: check-page page-screenshots
+check-page page-screenshots: packages-build packages-nodes
+	@tools/packages page
+	@$(MAKE) --no-print-directory -j2 all
+	@SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} \
+	  python3 tests/page/run.py $(if $(filter page-screenshots,$@),--screenshots docs/page,$(TESTS))
 
 # The proof under faults: `make faults` one schedule, SEED=n which; SEEDS=20 the night run; FAULT=a,b only these.
 # SHERD_SERVER and SHERD_SYNC choose other binaries, sanitized ones for example.
@@ -192,6 +203,7 @@ clean:
 help:
 	@echo 'make run              private servers in VAR=$(VAR), NODES=$(NODES), LISTEN=$(LISTEN)'
 	@echo 'make check            every test            make check-sanitized   the same under ASan and UBSan'
+	@echo 'make check-page       the page in Chromium, TESTS=tests/page/test_live.mjs for one; page-screenshots for its pictures'
 	@echo 'make faults           a schedule of faults SEED=1, SEEDS=20 for many, FAULT=... only these'
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench            beside its peers    make bench-smoke       instructions a request, RECORD=yes'

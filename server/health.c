@@ -130,19 +130,26 @@ static json_t *status_diverts(const struct worker *worker, unsigned id)
     return targets;
 }
 
+static json_t *status_lag(const struct outlook *outlook, unsigned id)
+{
+    int64_t lag = outlook_lag_us(outlook, id);
+    return lag < 0 ? json_null() : json_real((double)lag / 1e6);
+}
+
 static json_t *status_partition(const struct workers *all, const struct worker *worker, unsigned id)
 {
     const struct conf_partition *conf = &all->conf->partition[id - 1];
     const struct outlook *outlook = store_outlook(worker->store);
-    return json_pack("{s:i, s:s, s:b, s:I, s:o, s:s, s:i, s:i, s:I, s:I, s:I, s:s}", "id", (int)id,
-                     "state", state_name(worker, id), "trusted", outlook_trusted(outlook, id),
-                     "clock_offset_us", (json_int_t)outlook_offset_us(outlook, id),
-                     "holds_diverts_for", status_diverts(worker, id), "database", conf->database,
-                     "weight", (int)conf->weight, "slots", (int)slots_owned(all->ring, id),
-                     "connections", (json_int_t)SUM_PARTITION(all, id, open), "queued",
-                     (json_int_t)SUM_PARTITION(all, id, queued), "operations",
-                     (json_int_t)SUM_PARTITION(all, id, operations), "problem",
-                     pool_why(partition_pool(store_partition(worker->store, id))));
+    return json_pack(
+        "{s:i, s:s, s:b, s:I, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:I, s:s}", "id", (int)id, "state",
+        state_name(worker, id), "trusted", outlook_trusted(outlook, id), "clock_offset_us",
+        (json_int_t)outlook_offset_us(outlook, id), "lag_seconds", status_lag(outlook, id),
+        "holds_diverts_for", status_diverts(worker, id), "database", conf->database, "weight",
+        (int)conf->weight, "slots", (int)slots_owned(all->ring, id), "connections",
+        (json_int_t)SUM_PARTITION(all, id, open), "queued",
+        (json_int_t)SUM_PARTITION(all, id, queued), "operations",
+        (json_int_t)SUM_PARTITION(all, id, operations), "problem",
+        pool_why(partition_pool(store_partition(worker->store, id))));
 }
 
 static void status(struct request *r)

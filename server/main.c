@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/release.h"
 #include "conf/conf.h"
+#include "server/page.h"
 #include "server/worker.h"
 
 enum {
@@ -375,6 +376,7 @@ int main(int argc, char **argv)
     xmlInitParser(); // not safe once there are threads
     if (sodium_init() < 0 || mysql_library_init(0, NULL, NULL))
         return EXIT_OTHER;
+    page_init();
 
     struct conf *conf = read_conf(arguments.config, &code);
     if (!conf)

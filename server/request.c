@@ -10,6 +10,7 @@
 #include "server/health.h"
 #include "server/http.h"
 #include "server/lists.h"
+#include "server/page.h"
 #include "server/reply.h"
 #include "server/target.h"
 #include "server/values.h"
@@ -36,6 +37,7 @@ static const struct handler *const handlers[RESOURCES][METHODS] = {
     [RESOURCE_READYZ] = {[METHOD_GET] = &health_readyz, [METHOD_HEAD] = &health_readyz},
     [RESOURCE_STATUS] = {[METHOD_GET] = &health_status, [METHOD_HEAD] = &health_status},
     [RESOURCE_METRICS] = {[METHOD_GET] = &health_metrics, [METHOD_HEAD] = &health_metrics},
+    [RESOURCE_PAGE] = {[METHOD_GET] = &page_get, [METHOD_HEAD] = &page_get},
 };
 
 // ---------------------------------------------------------------- life
@@ -184,7 +186,7 @@ static bool find_handler(struct request *r)
         answer_method_not_allowed(r);
     else if (r->route.resource == RESOURCE_NONE)
         reply_problem(r, 404,
-                      "there is nothing at this path: try /keys, /keys/{key}, /bulk, "
+                      "there is nothing at this path: try /, /keys, /keys/{key}, /bulk, "
                       "/changes, /status, /metrics, /livez, /readyz");
     else if (r->method == METHOD_OPTIONS)
         answer_options(r);

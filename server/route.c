@@ -20,6 +20,7 @@ static const struct {
     [RESOURCE_READYZ] = {{"/readyz", 7}, "GET, HEAD, OPTIONS"},
     [RESOURCE_STATUS] = {{"/status", 7}, "GET, HEAD, OPTIONS"},
     [RESOURCE_METRICS] = {{"/metrics", 8}, "GET, HEAD, OPTIONS"},
+    [RESOURCE_PAGE] = {{"/", 1}, "GET, HEAD, OPTIONS"},
     [RESOURCE_SERVER] = {{"*", 1}, "GET, HEAD, PUT, DELETE, POST, OPTIONS"},
 };
 
@@ -36,12 +37,23 @@ const char *method_name(enum method method)
     return method < METHODS ? method_names[method].data : "other";
 }
 
+// below cuts `directory` off a path that begins with it.
+static bool below(struct slice path, struct slice directory, struct slice *name)
+{
+    if (!slice_starts(path, directory))
+        return false;
+    *name = (struct slice){path.data + directory.len, path.len - directory.len};
+    return true;
+}
+
 struct route route_of(struct slice path)
 {
-    static const struct slice below = {"/keys/", 6};
     struct route route = {RESOURCE_NONE, {NULL, 0}};
-    if (slice_starts(path, below)) {
-        route.name = (struct slice){path.data + below.len, path.len - below.len};
+    if (below(path, SLICE("/page/"), &route.name)) {
+        route.resource = RESOURCE_PAGE;
+        return route;
+    }
+    if (below(path, SLICE("/keys/"), &route.name)) {
         route.resource = RESOURCE_KEY;
         if (route.name.len && route.name.data[route.name.len - 1] == ':') {
             route.resource = RESOURCE_PREFIX;

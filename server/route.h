@@ -32,13 +32,14 @@ enum resource {
     RESOURCE_READYZ,
     RESOURCE_STATUS,
     RESOURCE_METRICS,
+    RESOURCE_PAGE,   // / and what is below /page/
     RESOURCE_SERVER, // the target `*` of OPTIONS
     RESOURCES,
 };
 
 struct route {
     enum resource resource;
-    struct slice name; // the key or prefix, still percent-encoded; borrowed from the path
+    struct slice name; // what follows /keys/ or /page/, still percent-encoded; borrowed
 };
 
 // route_of finds the resource of a path (still percent-encoded).

@@ -22,6 +22,7 @@ struct view {
     uint64_t pass;
     uint64_t remembered; // the greatest pass that others remember of it
     uint64_t floor;
+    uint64_t marked;       // ms since 1970: it had all writes of the others up to then
     bool heard;            // ever
     int64_t wake_us;       // until then it may give versions that nobody waits for
     int64_t held_us;       // time of the greatest version that it holds for others
@@ -106,6 +107,7 @@ void outlook_hear_begin(struct outlook *o, unsigned id)
         o->holders[target - 1] -= held[target - 1] != 0;
     memset(held, 0, o->partitions * sizeof *held);
     view_of(o, id)->held_us = 0;
+    view_of(o, id)->marked = 0;
 }
 
 static void hear_of_itself(struct outlook *o, const struct watch *w)
@@ -120,6 +122,13 @@ static void hear_of_itself(struct outlook *o, const struct watch *w)
         o->floor = w->floor;
 }
 
+// The source that sync read the longest time ago says how far behind the speaker is.
+static void hear_of_mark(struct view *speaker, uint64_t marked)
+{
+    if (marked && (!speaker->marked || marked < speaker->marked))
+        speaker->marked = marked;
+}
+
 enum error outlook_hear(struct outlook *o, const struct watch *w)
 {
     bool ours = w->id >= 1 && w->id <= o->partitions; // else of a partition that is gone
@@ -130,6 +139,8 @@ enum error outlook_hear(struct outlook *o, const struct watch *w)
     case WATCH_CURSOR:
         if (ours && w->pass > view_of(o, w->id)->remembered)
             view_of(o, w->id)->remembered = w->pass;
+        if (ours)
+            hear_of_mark(view_of(o, o->speaker), w->marked);
         return ERROR_NONE;
     case WATCH_DIVERT:
         if (ours && held_by(o, o->speaker)[w->id - 1] == 0) {
@@ -219,6 +230,13 @@ uint64_t outlook_holds(const struct outlook *o, unsigned id, unsigned target)
 int64_t outlook_offset_us(const struct outlook *o, unsigned id)
 {
     return see(o, id)->offset_max_us;
+}
+
+int64_t outlook_lag_us(const struct outlook *o, unsigned id)
+{
+    uint64_t marked = see(o, id)->marked;
+    int64_t lag = clock_unix_us() - (int64_t)marked * 1000;
+    return !marked ? -1 : lag < 0 ? 0 : lag;
 }
 
 int64_t outlook_reference_us(const struct outlook *o)

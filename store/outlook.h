@@ -77,6 +77,10 @@ uint64_t outlook_holds(const struct outlook *outlook, unsigned id, unsigned targ
 int64_t outlook_offset_us(const struct outlook *outlook, unsigned id);
 int64_t outlook_reference_us(const struct outlook *outlook);
 
+// outlook_lag_us returns how long ago partition `id` was last known to have all writes of the
+// others; -1 while sync has never brought it any.
+int64_t outlook_lag_us(const struct outlook *outlook, unsigned id);
+
 // outlook_see notes a version that a partition gave. One may lie in the future: after a raised
 // write the next one of the same key is a little later, whatever the clock.
 void outlook_see(struct outlook *outlook, uint64_t version);

@@ -85,11 +85,11 @@ enum error row_watch(const struct row *row, struct watch *watch)
                             .ring = (uint32_t)number[4],
                             .pass = number[5],
                             .floor = number[6],
-                            .version = number[7],
                             .now_us = number[8]};
     watch->kind = number[0] == WATCH_ITSELF   ? WATCH_ITSELF
                   : number[0] == WATCH_CURSOR ? WATCH_CURSOR
                                               : WATCH_DIVERT;
+    *(watch->kind == WATCH_CURSOR ? &watch->marked : &watch->version) = number[7];
     return ERROR_NONE;
 }
 

@@ -40,6 +40,7 @@ struct watch {
     uint64_t pass;    // itself, cursor
     uint64_t floor;   // itself
     uint64_t version; // divert: of the last write
+    uint64_t marked;  // cursor: when sync last read to the end of the source's log, ms since 1970
     uint64_t now_us;  // itself: its clock, microseconds since 1970 UTC
 };
 

@@ -112,6 +112,16 @@ class Status(SherdTest):
         self.assertEqual(16384, sum(p["slots"] for p in status["partitions"]))
         self.assertNotIn("secret", answer.body.decode())
 
+    def test_status_tells_how_long_ago_sync_brought_everything(self):
+        def lags():
+            return [p["lag_seconds"] for p in self.server.request("GET", "/status").json()["partitions"]]
+        self.assertEqual([None] * 3, lags())
+        self.addCleanup(self.nodes.sql, 1, "DELETE FROM cursors")
+        self.nodes.sql(1, "INSERT INTO cursors VALUES (2, 0, 0, '', (UNIX_TIMESTAMP(NOW(6)) - 100) * 1000, 0)")
+        known = wait_until(lambda: [lag for lag in [lags()] if lag[0] is not None], 5, "a lag")[0]
+        self.assertTrue(100 <= known[0] < 120, known)
+        self.assertEqual([None] * 2, known[1:])
+
     def test_metrics_are_well_formed(self):
         self.exercise()
         metrics = self.metrics()

@@ -55,7 +55,18 @@ static void route_of__finds_the_rest_by_its_exact_path(void **state)
     EXPECT("/readyz", RESOURCE_READYZ, "");
     EXPECT("/status", RESOURCE_STATUS, "");
     EXPECT("/metrics", RESOURCE_METRICS, "");
+    EXPECT("/", RESOURCE_PAGE, "");
     EXPECT("*", RESOURCE_SERVER, "");
+}
+
+static void route_of__finds_files_of_the_page(void **state)
+{
+    (void)state;
+    EXPECT("/page/page.css", RESOURCE_PAGE, "page.css");
+    EXPECT("/page/../keys/a", RESOURCE_PAGE, "../keys/a");
+    EXPECT("/page/a:", RESOURCE_PAGE, "a:");
+    EXPECT("/page/", RESOURCE_PAGE, "");
+    EXPECT("/keys/page/page.css", RESOURCE_KEY, "page/page.css");
 }
 
 static void route_of__finds_nothing_else(void **state)
@@ -64,7 +75,7 @@ static void route_of__finds_nothing_else(void **state)
     static const char *const paths[] = {
         "",       "/keysa",    "/Keys/a", "/KEYS",   "keys",      "keys/a",    "//keys/a",
         "/bulk/", "/livez/",   "/livez2", "/live",   "/%6Beys",   "/keys%2Fa", "**",
-        "/*",     "/status/x", "/.",      "/keys?a", "/metrics ",
+        "/*",     "/status/x", "/.",      "/keys?a", "/metrics ", "/page",     "/pages/x",
     };
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
         expect(slice_of(paths[i]), RESOURCE_NONE, SLICE(""));
@@ -113,6 +124,7 @@ int main(void)
         cmocka_unit_test(route_of__finds_keys),
         cmocka_unit_test(route_of__finds_prefixes_by_their_raw_colon),
         cmocka_unit_test(route_of__finds_the_rest_by_its_exact_path),
+        cmocka_unit_test(route_of__finds_files_of_the_page),
         cmocka_unit_test(route_of__finds_nothing_else),
         cmocka_unit_test(method_of__knows_its_names_in_capitals),
         cmocka_unit_test(route_allow__lists_methods_that_exist),

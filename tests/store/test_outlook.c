@@ -270,6 +270,26 @@ static void outlook_hear__ignores_partitions_that_are_gone(void **state)
     end(f);
 }
 
+static void outlook_lag_us__is_the_age_of_the_oldest_mark(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(THREE, THREE);
+    all_good(f);
+    assert_int_equal(outlook_lag_us(f->o, 1), -1); // sync was never there
+    uint64_t now_ms = (uint64_t)clock_unix_us() / 1000;
+    const struct watch more[] = {{.kind = WATCH_CURSOR, .id = 2, .marked = now_ms - 3000},
+                                 {.kind = WATCH_CURSOR, .id = 3, .marked = now_ms - 7000},
+                                 {.kind = WATCH_CURSOR, .id = 4, .marked = now_ms - 9000}}; // gone
+    say(f, 1, good(f, 1), more, 3);
+    assert_int_equal(outlook_lag_us(f->o, 1), 7 * SECOND_US);
+    assert_int_equal(outlook_lag_us(f->o, 2), -1);
+    at(f, f->ms + 500);
+    assert_int_equal(outlook_lag_us(f->o, 1), 7 * SECOND_US + SECOND_US / 2); // it grows by itself
+    say(f, 1, good(f, 1), more, 1);
+    assert_int_equal(outlook_lag_us(f->o, 1), 3 * SECOND_US + SECOND_US / 2);
+    end(f);
+}
+
 static void outlook_all_blank__only_when_all_are_up_and_have_nothing(void **state)
 {
     (void)state;
@@ -795,6 +815,7 @@ int main(void)
         cmocka_unit_test(outlook_trusted__not_who_is_below_the_floor_of_another),
         cmocka_unit_test(outlook_trusted__not_who_was_away_before_it_speaks_again),
         cmocka_unit_test(outlook_hear__ignores_partitions_that_are_gone),
+        cmocka_unit_test(outlook_lag_us__is_the_age_of_the_oldest_mark),
         cmocka_unit_test(outlook_all_blank__only_when_all_are_up_and_have_nothing),
         cmocka_unit_test(outlook_usual__while_all_is_well),
         cmocka_unit_test(outlook_usual__though_another_is_away),

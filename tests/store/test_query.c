@@ -298,7 +298,7 @@ static void query_watch__asks_for_all_that_outlook_needs(void **state)
     EXPECT(&sql, "SELECT 0,IFNULL(id,0),IFNULL(seeded,0),EXISTS(SELECT 1 FROM pairs),"
                  "IFNULL(ring,0),IFNULL(pass,0),IFNULL(floor,0),0," NOW_US
                  " FROM(SELECT 1)AS one_row LEFT JOIN sherd_partition ON one=1"
-                 " UNION ALL SELECT 1,source,0,0,0,pass,0,0,0 FROM cursors"
+                 " UNION ALL SELECT 1,source,0,0,0,pass,0,marked,0 FROM cursors"
                  " UNION ALL SELECT 2,target,0,0,0,0,0,MAX(version),0 FROM diverts"
                  " GROUP BY target");
 }

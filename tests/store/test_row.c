@@ -322,9 +322,11 @@ static void row_watch__knows_three_kinds(void **state)
     set(&m, 0, SLICE("1"));
     assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);
     assert_int_equal(watch.kind, WATCH_CURSOR);
+    assert_int_equal(watch.marked, 7);
     set(&m, 0, SLICE("2"));
     assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);
     assert_int_equal(watch.kind, WATCH_DIVERT);
+    assert_int_equal(watch.version, 7);
     set(&m, 0, SLICE("3"));
     assert_int_equal(row_watch(&m.row, &watch), ERROR_MALFORMED);
 }
