@@ -127,6 +127,14 @@ faults: packages-build packages-nodes
 	@SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} SHERD_SYNC=$${SHERD_SYNC:-$(abspath $(BUILD))/sherd-sync} \
 	  python3 tests/faults/run.py $(if $(SEEDS),--seeds $(SEEDS),--seed $(or $(SEED),1)) $(if $(FAULT),--only $(FAULT))
 
+# The applications in examples/, with daemons, partitions and workers that die.
+.PHONY: check-examples
+check-examples: packages-build packages-nodes
+	@tools/packages examples
+	@$(MAKE) --no-print-directory -j2 all
+	@SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} SHERD_SYNC=$${SHERD_SYNC:-$(abspath $(BUILD))/sherd-sync} \
+	  python3 -m unittest discover --start-directory tests/examples --verbose
+
 .PHONY: check-layers check-headers
 check-layers:
 	@tools/check-layers
@@ -205,6 +213,7 @@ help:
 	@echo 'make check            every test            make check-sanitized   the same under ASan and UBSan'
 	@echo 'make check-page       the page in Chromium, TESTS=tests/page/test_live.mjs for one; page-screenshots for its pictures'
 	@echo 'make faults           a schedule of faults SEED=1, SEEDS=20 for many, FAULT=... only these'
+	@echo 'make check-examples   the tests of examples/'
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench            beside its peers    make bench-smoke       instructions a request, RECORD=yes'
 	@echo 'make lint format check-layers check-headers coverage'
