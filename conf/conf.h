@@ -50,10 +50,10 @@ struct conf_server {
     unsigned body_rate;    // bytes a second that a body must keep up
     unsigned stop_timeout; // ms that requests in flight may take after SIGTERM
     enum log_level log_level;
-    char *access_log; // NULL = none, "-" = standard output, else a file
+    char *access_log;         // NULL = none, "-" = standard output, else a file
     size_t cache;             // bytes; 0 = none
     unsigned cache_staleness; // ms
-    bool allow_clear; // DELETE /keys/prefix: outside test mode
+    bool allow_clear;         // DELETE /keys/prefix: outside test mode
 };
 
 // What sherd-sync reads; the server ignores it.

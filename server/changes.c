@@ -22,7 +22,7 @@ enum {
     WAIT_MAX = 300,        // seconds
     HEARTBEAT_MS = 15000,  // without another event
     START_MS = 5000,       // until the follower has begun
-    DEBT_MS = 1000,        // between two attempts to pay
+    LOOK_MS = 1000,        // between two looks at who needs a heartbeat or can pay
     PIECE = 64 * 1024,     // bytes written to a listener before the next one's turn
     FETCH = 32,            // values read at a time while a list is told
     VALUE_MAX = 64 * 1024, // of the values that come along
@@ -167,7 +167,7 @@ static void drop_past(struct listener *l)
 
 static void set_state(struct listener *l, enum listener_state state)
 {
-    assert(l->state < state || l->state == LISTENER_LIVE);
+    assert(l->state < state || (l->state == LISTENER_LIVE && state == LISTENER_READS));
     list_remove(&l->link);
     if (l->state == LISTENER_NEW && state == LISTENER_WAITS)
         feed_join(feed_of(l), l->values);
@@ -183,14 +183,6 @@ static void set_state(struct listener *l, enum listener_state state)
         if (event_initialized(&l->timer))
             event_del(&l->timer);
     }
-}
-
-// touch: something was sent to a stream just now.
-static void touch(struct listener *l)
-{
-    l->sent = clock_ms();
-    if (l->state == LISTENER_LIVE)
-        set_state(l, LISTENER_LIVE);
 }
 
 // ---------------------------------------------------------------- what is written
@@ -323,7 +315,7 @@ static void send_piece(struct listener *l)
     begin_stream(l);
     reply_piece(l->request, bytes_slice(&l->out));
     bytes_shrink(&l->out, 0); // there may be thousands of idle listeners
-    touch(l);
+    l->sent = clock_ms();
 }
 
 // refuse answers without a listener's beginning; what is not the client's fault it may try again.
@@ -861,13 +853,12 @@ void changes_init(struct worker *w)
 // for_all calls for each that is in the list now; the call may move or end that one.
 static void for_all(struct list *list, void (*call)(struct listener *listener))
 {
-    struct list *last = list->prev;
-    for (struct list *link = list->next, *next; link != list; link = next) {
-        bool ends = link == last;
-        next = link->next;
+    struct list now, *link;
+    list_init(&now);
+    list_splice(&now, list);
+    while ((link = list_shift(&now))) {
+        list_append(list, link);
         call(CONTAINER_OF(link, struct listener, link));
-        if (ends)
-            break;
     }
 }
 
@@ -891,25 +882,25 @@ static void give_up(struct listener *l)
         fail(l, 503, "no partition can be followed");
 }
 
+static void beat(struct listener *l)
+{
+    if (l->sent + HEARTBEAT_MS > clock_ms() || !http_writable(l->request))
+        return;
+    send_progress(l);
+    l->sent = clock_ms();
+}
+
 void changes_tick(struct worker *w)
 {
     struct listeners *all = &w->listeners;
-    struct list *first;
     int64_t now = clock_ms();
     for_all(&all->waiting, give_up);
-    while ((first = list_first(&all->streams))) {
-        struct listener *l = CONTAINER_OF(first, struct listener, link);
-        if (l->sent + HEARTBEAT_MS > now)
-            break;
-        if (http_writable(l->request))
-            send_progress(l);
-        if (l->state == LISTENER_LIVE)
-            touch(l);
-    }
-    if (all->owing && all->paid + DEBT_MS <= now) {
-        all->paid = now;
+    if (all->looked + LOOK_MS > now)
+        return;
+    all->looked = now;
+    for_all(&all->streams, beat);
+    if (all->owing)
         for_all(&all->streams, pay_if_owing);
-    }
 }
 
 // stop ends an answer early; a poll that was told nothing has no token to go on with.

@@ -16,10 +16,10 @@
 struct listeners {
     struct list waiting; // WAITS
     struct list past;    // LISTS, READS
-    struct list streams; // LIVE and streaming; who was sent to longest ago stands first
+    struct list streams; // LIVE and streaming
     struct list polls;   // LIVE, for one answer
     unsigned owing;      // listeners with a debt
-    int64_t paid;        // clock_ms, when debts were last looked at
+    int64_t looked;      // clock_ms, when it was last seen who needs a heartbeat or can pay
 };
 
 extern const struct handler changes_get;

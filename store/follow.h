@@ -6,8 +6,9 @@
 // overwritten since has an entry of its own. So of one key and one partition no version is told
 // after a greater one. Between partitions, an entry that was written long before it is read (its
 // partition was away, or the reader) is told only if no other partition has a newer row: that one's
-// entry tells of it. While that cannot be known, such an entry may wait, as a gap. Echoes, rows that were brought from another partition, are told where they
-// reach the key's home: from then on a GET finds them.
+// entry tells of it. While that cannot be known, such an entry may wait, as a gap. Echoes, rows
+// that were brought from another partition, are told where they reach the key's home: from then on
+// a GET finds them.
 #ifndef STORE_FOLLOW_H
 #define STORE_FOLLOW_H
 

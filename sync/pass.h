@@ -10,9 +10,9 @@
 
 #include "conf/conf.h"
 #include "store/address.h"
+#include "store/cursor.h"
 #include "store/ring.h"
 #include "sync/channel.h"
-#include "store/cursor.h"
 #include "sync/throttle.h"
 
 #define PASS_CLOCK_BOUND_US INT64_C(5000000) // how far apart clocks may be
