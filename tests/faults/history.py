@@ -8,8 +8,9 @@ Kinds of operation (`kind`):
   cas            a PUT with If-Match: "`base`"
   sql            the effect of a raw SQL statement on one key; `value` None means that it removed the key
   told           an event of the feed as a listener (`client`) heard it: `status` is put or delete, `read` the value's id
-                 if it came along
+                 if it came along, `base` the number of its stream
 Events:
+  fault          something was wrong from begin to end
   deaf           a listener was answered 410 and begins anew with the present state
   wiped          a partition lost its data (blank) or went back to a backup; begin..end
   pass           a run of sync that ended with exit code `status`; begin..end

@@ -229,11 +229,13 @@ class Run:
         say("  %s" % fault)
         self.notes["faults"] += 1
         self.open_faults.append(fault)
+        fault.began = time.monotonic_ns()
         fault.inject()
         fault.until = time.monotonic() + fault.seconds
 
     def heal(self, fault):
         fault.heal()
+        self.history.add(kind="fault", begin=fault.began, end=time.monotonic_ns())
         self.open_faults.remove(fault)
 
     def sleep_until(self, moment):

@@ -127,7 +127,21 @@ static void check_watch(const struct made *m)
     assert(m->row.fields == 9 && watch.kind <= WATCH_DIVERT && watch.id <= UINT16_MAX);
     assert(is_number(m, 0, watch.kind) && is_number(m, 1, watch.id));
     assert(is_number(m, 5, watch.pass) && is_number(m, 6, watch.floor));
-    assert(is_number(m, 7, watch.version) && is_number(m, 8, watch.now_us));
+    assert(is_number(m, 7, watch.kind == WATCH_CURSOR ? watch.marked : watch.version));
+    assert(is_number(m, 8, watch.now_us));
+}
+
+static void check_change(const struct made *m)
+{
+    struct change change;
+    if (row_change(&m->row, &change))
+        return;
+    assert(m->row.fields == 9 && change.op <= 255 && change.key.len <= KEY_MAX);
+    assert(is_number(m, 0, change.seq) && is_number(m, 2, change.version));
+    assert(change.there == (m->row.field[4] != NULL));
+    if (change.there)
+        assert(is_number(m, 4, change.pair.version) && is_number(m, 5, change.pair.expires) &&
+               change.pair.type.len <= TYPE_MAX);
 }
 
 static void check_copy(const struct made *m)
@@ -181,6 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_entry(&m);
     check_stamp(&m);
     check_watch(&m);
+    check_change(&m);
     check_copy(&m);
     check_fields(&m);
     check_check(&m);
