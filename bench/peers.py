@@ -101,10 +101,12 @@ class SherdCached(Sherd):
         if shape in self.shapes:
             return
         super().fill(shape)
-        lines = "".join('{"op":"get","key":"%s"}\n' % load.key_of(shape, number) for number in range(shape.keys))
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("POST", "/bulk", lines.encode(), {"Content-Type": "application/x-ndjson"})
-        connection.getresponse().read()
+        for first in range(0, shape.keys, 1000):
+            lines = "".join('{"op":"get","key":"%s"}\n' % load.key_of(shape, number)
+                            for number in range(first, min(first + 1000, shape.keys)))
+            connection.request("POST", "/bulk", lines.encode(), {"Content-Type": "application/x-ndjson"})
+            connection.getresponse().read()
         connection.close()
 
 
