@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <event2/event_struct.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -102,9 +101,6 @@ struct news {
     struct slice value;
 };
 
-static void go_on(struct listener *l);
-static void catch_up(struct listener *l);
-
 static struct listener *listener_of(const struct request *r)
 {
     return r->state_of_handler;
@@ -197,15 +193,9 @@ static void write_token(const struct listener *l, const struct news *news, struc
     } else if (token_parse(news->token, partitions_of(l), &token)) {
         out->failed = true;
     } else {
-        for (unsigned i = 0; l->debt && i < token->partitions; i++) {
-            if (!l->debt->owed[i])
-                continue;
-            token->at[i].kind = l->debt->at->at[i].kind;
-            token->at[i].time_us = l->debt->at->at[i].time_us;
-            token->at[i].mark = l->debt->at->at[i].mark;
-            if (cursor_copy(&token->at[i].cursor, &l->debt->at->at[i].cursor))
+        for (unsigned i = 0; l->debt && i < token->partitions; i++)
+            if (l->debt->owed[i] && position_copy(&token->at[i], &l->debt->at->at[i]))
                 out->failed = true;
-        }
         token_format(token, out);
         token_free(&token);
     }
@@ -368,13 +358,19 @@ static void end(struct listener *l)
 
 // ---------------------------------------------------------------- LIVE
 
+// is_at_end tells whether the listener is at the journal's end, and appends its position.
+static bool is_at_end(const struct listener *l, struct bytes *position)
+{
+    uint64_t next, generation;
+    return feed_now(feed_of(l), &no_wish, position, &next, &generation) && next == l->next &&
+           generation == l->generation;
+}
+
 // take_position makes the listener's token that of the journal's end; false if it is not there.
 static bool take_position(struct listener *l, struct bytes *token)
 {
-    uint64_t next, generation;
     struct bytes position = {0};
-    bool there = feed_now(feed_of(l), &no_wish, &position, &next, &generation) && next == l->next &&
-                 generation == l->generation;
+    bool there = is_at_end(l, &position);
     const struct news news = {.token = bytes_slice(&position)};
     if (there) {
         bytes_clear(token);
@@ -387,10 +383,8 @@ static bool take_position(struct listener *l, struct bytes *token)
 // send_progress tells a stream how far it is, if it is at the journal's end.
 static void send_progress(struct listener *l)
 {
-    uint64_t next, generation;
     struct bytes position = {0};
-    bool there = feed_now(feed_of(l), &no_wish, &position, &next, &generation) && next == l->next &&
-                 generation == l->generation;
+    bool there = is_at_end(l, &position);
     const struct news news = {.token = bytes_slice(&position)};
     if (there) {
         write_news(l, "progress", &news);
@@ -416,7 +410,7 @@ static bool visit(const struct feed_event *event, void *context)
 
 static void drop(struct listener *l)
 {
-    atomic_fetch_add_explicit(&feed_counters(feed_of(l))->dropped, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&feed_stats(feed_of(l))->dropped, 1, memory_order_relaxed);
     end(l); // its token is what it was told last
 }
 
@@ -977,7 +971,8 @@ static bool read_parameters(struct request *r, struct parameters *p)
     return false;
 }
 
-static bool read_since(struct listener *l, struct slice since)
+// read_since answers what is no token.
+static void read_since(struct listener *l, struct slice since)
 {
     if (since.len == 0 || slice_equal(since, SLICE("now"))) {
         l->since = SINCE_NOW;
@@ -990,18 +985,17 @@ static bool read_since(struct listener *l, struct slice since)
             break;
         case ERROR_UNAVAILABLE:
             refuse(l->request, 503, "the token names a partition that this daemon does not have");
-            return false;
+            return;
         case ERROR_MALFORMED:
             reply_problem(l->request, 400,
                           "since is now, 0, or a token that a daemon of this "
                           "store has given");
-            return false;
+            return;
         default:
             refuse(l->request, 503, "out of memory");
-            return false;
+            return;
         }
     }
-    return true;
 }
 
 static void begin(struct request *r, const struct head *head)

@@ -352,12 +352,7 @@ enum feed_result feed_read(struct feed *feed, uint64_t generation, uint64_t *nex
     return result;
 }
 
-const struct feed_stats *feed_stats(const struct feed *feed)
-{
-    return &feed->stats;
-}
-
-struct feed_stats *feed_counters(struct feed *feed)
+struct feed_stats *feed_stats(struct feed *feed)
 {
     return &feed->stats;
 }

@@ -81,7 +81,6 @@ uint64_t feed_told(struct feed *feed, struct slice key);
 void feed_write_members(const struct follow_entry *entry, struct bytes *out);
 void feed_write_value(const struct follow_entry *entry, struct bytes *out);
 
-const struct feed_stats *feed_stats(const struct feed *feed);
-struct feed_stats *feed_counters(struct feed *feed);
+struct feed_stats *feed_stats(struct feed *feed);
 
 #endif

@@ -346,7 +346,7 @@ static void metric_cache(struct bytes *out, struct cache *cache)
         metric_value(out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
 }
 
-static void metric_feed(struct bytes *out, const struct feed *feed)
+static void metric_feed(struct bytes *out, struct feed *feed)
 {
     const struct feed_stats *stats = feed_stats(feed);
     metric_value(out, "feed_listeners", "gauge", "Requests for /changes that are open.",

@@ -79,7 +79,6 @@ struct reader {
     size_t unsure;       // entries of this round
     uint64_t gaps_after; // up to where the gaps were asked for in this round
     uint64_t gaps_asked; // up to where the statement asks for them; UINT64_MAX: for all
-    bool full;           // there was more than the page took
     struct look *look;
     unsigned looks;   // under way
     uint64_t log_end; // at the beginning
@@ -94,7 +93,6 @@ struct reader {
 };
 
 struct follow {
-    struct event_base *base;
     struct store *store;
     struct follow_events events;
     struct token *token;
@@ -231,8 +229,6 @@ static void open_all(struct follow *f)
         return;
     f->opened = true;
     hold(f);
-    if (f->events.on_open)
-        f->events.on_open(f, f->events.context);
     for (unsigned i = 0; i < f->count && !f->abandoned; i++)
         if (f->reader[i].state == READER_OPEN)
             ask_page(&f->reader[i]);
@@ -861,7 +857,6 @@ enum error follow_new(struct event_base *base, struct store *store,
     *follow = f;
     if (!f)
         return ERROR_MEMORY;
-    f->base = base;
     f->store = store;
     f->events = *events;
     f->values = options->values;

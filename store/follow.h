@@ -40,8 +40,6 @@ struct follow_events {
     // on_trimmed: the log of partition `id` no longer reaches back to where this was. Nothing more
     // comes; all logs are looked at before the first entry is told.
     void (*on_trimmed)(struct follow *follow, unsigned id, void *context);
-    // on_open: every partition that can be asked has answered once; may be NULL.
-    void (*on_open)(struct follow *follow, void *context);
     // on_done, with `until`: what can be read now was. Comes again when a partition comes back;
     // `whole` when nothing is missing any more. May be NULL without.
     void (*on_done)(struct follow *follow, bool whole, void *context);
@@ -69,7 +67,7 @@ bool follow_has_values(const struct follow *follow);
 // that can be asked.
 int64_t follow_asked_us(const struct follow *follow);
 
-// follow_token returns how far it is; no position is POSITION_NOW once on_open came.
+// follow_token returns how far it is; no position is POSITION_NOW once an entry or on_read came.
 const struct token *follow_token(const struct follow *follow);
 
 // follow_finished tells whether the log of partition `id` was read up to `until`.

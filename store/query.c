@@ -533,20 +533,22 @@ void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback)
     "SET STATEMENT innodb_lock_wait_timeout=0 FOR INSERT IGNORE INTO changes(seq,version,op,k)"    \
     "VALUES"
 
-void query_feed_fill(struct bytes *sql, uint64_t from, uint64_t to)
+static void append_fillers(struct bytes *sql, bool first, uint64_t from, uint64_t to)
 {
-    bool first = sql->len == 0;
     if (first)
         bytes_append_text(sql, FILL);
     for (uint64_t seq = from; seq <= to; seq++)
         bytes_format(sql, "%s(%llu,0,0,'')", first && seq == from ? "" : ",", (number)seq);
 }
 
+void query_feed_fill(struct bytes *sql, uint64_t from, uint64_t to)
+{
+    append_fillers(sql, sql->len == 0, from, to);
+}
+
 void query_fill(struct bytes *sql, uint64_t from, uint64_t to)
 {
-    bytes_append_text(sql, FILL);
-    for (uint64_t seq = from; seq <= to; seq++)
-        bytes_format(sql, "%s(%llu,0,0,'')", seq == from ? "" : ",", (number)seq);
+    append_fillers(sql, true, from, to);
     bytes_append_char(sql, ';');
 }
 

@@ -33,16 +33,20 @@ void token_free(struct token **token)
     free(t);
 }
 
+enum error position_copy(struct position *to, const struct position *from)
+{
+    to->kind = from->kind;
+    to->time_us = from->time_us;
+    to->mark = from->mark;
+    return cursor_copy(&to->cursor, &from->cursor);
+}
+
 enum error token_copy(struct token *to, const struct token *from)
 {
     assert(to->partitions == from->partitions);
-    for (unsigned i = 0; i < from->partitions; i++) {
-        to->at[i].kind = from->at[i].kind;
-        to->at[i].time_us = from->at[i].time_us;
-        to->at[i].mark = from->at[i].mark;
-        if (cursor_copy(&to->at[i].cursor, &from->at[i].cursor))
+    for (unsigned i = 0; i < from->partitions; i++)
+        if (position_copy(&to->at[i], &from->at[i]))
             return ERROR_MEMORY;
-    }
     to->listing = from->listing;
     to->after_len = from->after_len;
     memcpy(to->after, from->after, from->after_len);

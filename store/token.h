@@ -59,6 +59,9 @@ void token_format(const struct token *token, struct bytes *out);
 void token_format_whole(const struct token *token, struct bytes *out);
 void token_format_after(struct slice after, struct bytes *out);
 
+// position_copy makes `to` equal to `from`.
+enum error position_copy(struct position *to, const struct position *from) MUST_USE;
+
 // token_copy makes `to` equal to `from`, which has as many partitions.
 enum error token_copy(struct token *to, const struct token *from) MUST_USE;
 
