@@ -20,6 +20,9 @@ enum {
 // An event: lengths, then the texts behind each other.
 struct item {
     bool dead;
+    unsigned partition;
+    uint64_t seq;
+    uint64_t version;
     unsigned key, token, members, value; // bytes
     char text[];
 };
@@ -119,7 +122,11 @@ void feed_write_value(const struct follow_entry *entry, struct bytes *out)
 static struct item *make_item(const struct follow_entry *entry, const struct token *token)
 {
     struct bytes text = {0};
-    struct item lengths = {.dead = entry->dead, .key = (unsigned)entry->key.len};
+    struct item lengths = {.dead = entry->dead,
+                           .partition = entry->partition,
+                           .seq = entry->seq,
+                           .version = entry->version,
+                           .key = (unsigned)entry->key.len};
     bytes_append_slice(&text, entry->key);
     size_t at = text.len;
     token_format(token, &text);
@@ -326,7 +333,10 @@ static bool visit_item(const struct item *item,
                        bool (*visit)(const struct feed_event *event, void *context), void *context)
 {
     const char *text = item->text;
-    struct feed_event event = {.dead = item->dead};
+    struct feed_event event = {.dead = item->dead,
+                               .partition = item->partition,
+                               .seq = item->seq,
+                               .version = item->version};
     event.key = (struct slice){text, item->key};
     event.token = (struct slice){text += item->key, item->token};
     event.members = (struct slice){text += item->token, item->members};

@@ -30,6 +30,9 @@ struct feed_stats {
 // An event, ready to be sent; texts are valid during the visit only.
 struct feed_event {
     bool dead;
+    unsigned partition; // in whose log it is
+    uint64_t seq;       // and its number there
+    uint64_t version;
     struct slice key;
     struct slice token;   // the position behind it
     struct slice members; // of its JSON object, without braces, token and value

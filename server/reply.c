@@ -200,6 +200,8 @@ void reply_abort(struct request *r)
 void reply_problem(struct request *r, unsigned status, const char *detail)
 {
     reply_begin(r, status);
+    if (status == 503) // not the client's fault
+        reply_header_number(r, "Retry-After", 1);
     reply_problem_end(r, status, detail);
 }
 

@@ -161,6 +161,12 @@ enum error cursor_close(struct cursor *c, uint64_t from, uint64_t to)
     return ERROR_NONE;
 }
 
+enum error cursor_reopen(struct cursor *c, uint64_t seq, uint64_t now)
+{
+    const struct gap gap = {.from = seq, .to = seq, .seen = now, .since = c->marked};
+    return cursor_read(c, seq) ? insert_gap(c, find_gap(c, seq), gap) : ERROR_NONE;
+}
+
 enum error cursor_mark(struct cursor *c, uint64_t mark, uint64_t now)
 {
     uint64_t oldest = now;

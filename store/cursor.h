@@ -58,6 +58,9 @@ enum error cursor_miss(struct cursor *cursor, uint64_t from, uint64_t to, uint64
 // cursor_close notes that from..to was read, or will never come; harmless where no gap is.
 enum error cursor_close(struct cursor *cursor, uint64_t from, uint64_t to) MUST_USE;
 
+// cursor_reopen notes that `seq` is to be read again.
+enum error cursor_reopen(struct cursor *cursor, uint64_t seq, uint64_t now) MUST_USE;
+
 // cursor_mark ends a reading: the log was read up to `mark`, a number that was visible at `now`
 // when all greater ones were still to be given. Sets high, marked and frontier.
 enum error cursor_mark(struct cursor *cursor, uint64_t mark, uint64_t now) MUST_USE;

@@ -121,6 +121,11 @@ static struct position *position_of(struct reader *r)
     return &r->follow->token->at[r->id - 1];
 }
 
+static void note_time(struct reader *r, int64_t unix_us)
+{
+    position_note(position_of(r), (uint64_t)unix_us / 1000 + 1);
+}
+
 // ---------------------------------------------------------------- life
 
 static void destroy(struct follow *f)
@@ -343,7 +348,10 @@ static void ask_page(struct reader *r)
 static void be_open(struct reader *r)
 {
     struct follow *f = r->follow;
-    position_of(r)->kind = POSITION_CURSOR;
+    struct position *at = position_of(r);
+    if (at->kind == POSITION_NOW) // what is there now may be known
+        note_time(r, r->now_us);
+    at->kind = POSITION_CURSOR;
     r->opened = true;
     r->state = READER_OPEN;
     hold(f);
@@ -534,17 +542,16 @@ static void judge(const struct reader *r, struct entry *e)
     }
 }
 
-// doubt: a partition could not be asked about a late entry. An echo is left to the log that it came
-// from. What the home itself wrote waits while another may have taken writes for it. A write that
-// was taken for a home which is away does not wait for that home; what SQL wrote elsewhere does.
+// doubt: a partition could not be asked about a late entry. If nothing newer was read of that one,
+// what it knows better is still to come, in order. Else the entry waits; an echo is left to the log
+// that it came from.
 static void doubt(struct reader *r, struct entry *e, unsigned silent)
 {
-    const struct store *store = r->follow->store;
-    unsigned home = ring_home(store_ring(store), slot_of(e->change.key));
-    bool taken = silent == home && version_partition(e->change.version) == r->id;
+    if (!position_is_past(&r->follow->token->at[silent - 1], e->change.version))
+        return;
     if (is_echo(&e->change))
         e->told = false;
-    else if (home == r->id ? !outlook_usual(store_outlook(store), home) : !taken)
+    else
         e->unsure = true;
 }
 
@@ -630,6 +637,8 @@ static bool is_news(struct follow *f, const struct change *change)
 static enum error note_read(struct reader *r, const struct change *change)
 {
     struct cursor *c = cursor_of(r);
+    if (change->version)
+        note_time(r, version_unix_us(change->version));
     if (change->seq <= c->high)
         return cursor_close(c, change->seq, change->seq);
     enum error error = cursor_take(c, change->seq, (uint64_t)r->now_us / 1000);
@@ -654,6 +663,7 @@ static void tell_entry(struct follow *f, struct reader *r, struct entry *e)
     if ((change->op & ~(unsigned)OP_ECHO) == OP_FILLER)
         return;
     const struct follow_entry entry = {.partition = r->id,
+                                       .seq = change->seq,
                                        .told = e->told && is_news(f, change),
                                        .dead = e->dead,
                                        .version = change->version,
@@ -726,6 +736,8 @@ static void end_page(struct reader *r)
         return;
     }
     r->told_us = r->round_us;
+    if (!f->until)
+        note_time(r, r->now_us);
     if (f->events.on_read)
         f->events.on_read(f, r->id, r->round_us, f->events.context);
     if (!f->abandoned && !f->trimmed)

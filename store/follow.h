@@ -25,6 +25,7 @@ struct follow_options {
 
 struct follow_entry {
     unsigned partition;
+    uint64_t seq; // its number in the log
     bool told;
     bool dead;        // the key was removed; else pair is filled in
     uint64_t version; // also when dead

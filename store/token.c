@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "conf/conf.h"
+#include "store/version.h"
 
 uint32_t token_mark(uint64_t version)
 {
@@ -33,11 +34,23 @@ void token_free(struct token **token)
     free(t);
 }
 
+void position_note(struct position *position, uint64_t newest_ms)
+{
+    if (position->newest_ms < newest_ms)
+        position->newest_ms = newest_ms;
+}
+
+bool position_is_past(const struct position *position, uint64_t version)
+{
+    return (uint64_t)version_unix_us(version) / 1000 < position->newest_ms;
+}
+
 enum error position_copy(struct position *to, const struct position *from)
 {
     to->kind = from->kind;
     to->time_us = from->time_us;
     to->mark = from->mark;
+    to->newest_ms = from->newest_ms;
     return cursor_copy(&to->cursor, &from->cursor);
 }
 
@@ -99,6 +112,11 @@ static bool read_cursor(struct slice text, struct position *at)
     return true;
 }
 
+static bool is_blank(const struct position *at)
+{
+    return at->kind == POSITION_START && !at->newest_ms;
+}
+
 static enum error read_position(struct slice text, struct token *token)
 {
     struct slice rest = text;
@@ -109,17 +127,20 @@ static enum error read_position(struct slice text, struct token *token)
     if (id > token->partitions)
         return ERROR_UNAVAILABLE;
     struct position *at = &token->at[id - 1];
-    if (at->kind != POSITION_START)
+    struct slice where = slice_token(&rest, 'v');
+    if (!is_blank(at) || (rest.data && (!read_number(rest, &at->newest_ms) || !at->newest_ms)))
         return ERROR_MALFORMED;
-    if (rest.data[0] == 't') {
+    if (where.len == 0)
+        return ERROR_NONE;
+    if (where.data[0] == 't') {
         at->kind = POSITION_TIME;
-        if (!read_number((struct slice){rest.data + 1, rest.len - 1}, &time_us))
+        if (!read_number((struct slice){where.data + 1, where.len - 1}, &time_us))
             return ERROR_MALFORMED;
         at->time_us = (int64_t)time_us;
         return ERROR_NONE;
     }
     at->kind = POSITION_CURSOR;
-    return read_cursor(rest, at) ? ERROR_NONE : ERROR_MALFORMED;
+    return read_cursor(where, at) ? ERROR_NONE : ERROR_MALFORMED;
 }
 
 // cut_after takes the key of a list off the end of the text.
@@ -188,7 +209,7 @@ static void format(const struct token *token, size_t gaps, struct bytes *out)
     for (unsigned i = 0; i < token->partitions; i++) {
         const struct position *at = &token->at[i];
         assert(at->kind != POSITION_NOW);
-        if (at->kind == POSITION_START)
+        if (is_blank(at))
             continue;
         bytes_append_text(out, separator);
         separator = "_";
@@ -196,9 +217,13 @@ static void format(const struct token *token, size_t gaps, struct bytes *out)
         bytes_append_char(out, '.');
         if (at->kind == POSITION_CURSOR) {
             format_cursor(at, gaps, out);
-        } else {
+        } else if (at->kind == POSITION_TIME) {
             bytes_append_char(out, 't');
             bytes_append_number(out, (unsigned long long)at->time_us);
+        }
+        if (at->newest_ms) {
+            bytes_append_char(out, 'v');
+            bytes_append_number(out, at->newest_ms);
         }
     }
 }

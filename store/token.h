@@ -2,11 +2,12 @@
 // A token: how far the change logs of all partitions were read, as a text of unreserved characters
 // (RFC 3986) that a client brings back to any daemon of the store:
 //
-//   1.1042-7731_2.887~880~882-885_3.t1829000000000000..cm9vbXM
+//   1.1042-7731v1829000000017_2.887~880~882-885_3.t1829000000000000..cm9vbXM
 //
 // Log 1 was read up to number 1042, whose entry is known by the mark 7731 (a log that began anew
 // has another), log 2 up to 887 but for 880 and 882 to 885, of log 3 everything counts that was
 // written since that time (microseconds since 1970 UTC), of a log that is not mentioned all of it.
+// What was read of log 1 is not as new as the time behind `v` (milliseconds, by its clock).
 // What follows `..` is the key, in base64 for URLs, behind which a list of the present state goes
 // on; the logs are to be read when it has ended.
 #ifndef STORE_TOKEN_H
@@ -29,8 +30,9 @@ struct position {
         POSITION_TIME,   // with what was written at `time_us` or later
         POSITION_CURSOR, // behind `cursor`
     } kind;
-    int64_t time_us; // since 1970 UTC
-    uint32_t mark;   // token_mark of entry cursor.high; 0 = unknown
+    int64_t time_us;    // since 1970 UTC
+    uint32_t mark;      // token_mark of entry cursor.high; 0 = unknown
+    uint64_t newest_ms; // since 1970 UTC; no version that was read of it is as new
     struct cursor cursor;
 };
 
@@ -58,6 +60,12 @@ enum error token_parse(struct slice text, unsigned partitions, struct token **to
 void token_format(const struct token *token, struct bytes *out);
 void token_format_whole(const struct token *token, struct bytes *out);
 void token_format_after(struct slice after, struct bytes *out);
+
+// position_note: what was read of the log is not as new as newest_ms.
+void position_note(struct position *position, uint64_t newest_ms);
+
+// position_is_past tells whether a newer version than that may have been read of the log.
+bool position_is_past(const struct position *position, uint64_t version);
 
 // position_copy makes `to` equal to `from`.
 enum error position_copy(struct position *to, const struct position *from) MUST_USE;

@@ -22,7 +22,6 @@ from history import (CORRUPT, DONE, MAYBE, READS, REFUSED, UNSEEN, WRITES, load_
 SETTLE = 1_000_000_000  # after so many ns every clone knows of a write that another one took
 ANONYMOUS = 1023        # the bits of a version that are 0 where SQL wrote: two partitions may give the same one, and sync
                         # then takes the greater value. The keys of one SQL writer on one partition are not excused.
-REPEAT = 5_000_000_000  # so many ns after a fault a partition may still be unreachable for some clone
 LISTED = 20             # violations that are printed of one rule
 
 
@@ -275,15 +274,10 @@ class Judge:
                 last[operation.client] = {}
                 continue
             before = last[operation.client].get(operation.key)
-            if (before and before.version > operation.version and not self.may_go_back(before)
-                    and not self.may_repeat(before, operation)):
+            if before and before.version > operation.version and not self.may_go_back(before):
                 wrong.append((before, operation))
             last[operation.client][operation.key] = operation
         return last, wrong
-
-    def may_repeat(self, before, told):
-        """docs/feed.md: a new stream may repeat what is older while a partition that knows better cannot be asked."""
-        return before.base != told.base and any(f.begin < told.end < f.end + REPEAT for f in self.faults)
 
     def may_go_back(self, told):
         """Whether what was told has been lost with a partition's data since."""

@@ -83,7 +83,7 @@ class Listener(threading.Thread):
             value = base64.b64decode(event["value_base64"])
         read = value_id(value.encode() if isinstance(value, str) else value) if value is not None else None
         self.history.add(kind="told", client=self.name, clone=clone, key=key, version=int(event["version"]),
-                         status=event["event"], read=read, begin=0, end=time.monotonic_ns(), base=self.streams)
+                         status=event["event"], read=read, begin=0, end=time.monotonic_ns())
 
     def stop(self):
         self.stopping.set()

@@ -78,6 +78,24 @@ static void cursor_close__takes_from_gaps_what_was_read(void **state)
     }
 }
 
+static void cursor_reopen__makes_a_gap_of_what_was_read(void **state)
+{
+    (void)state;
+    struct cursor c;
+    parse(&c, 10, "3-4@7:6 8-8@9:6");
+    c.marked = 50;
+    assert_int_equal(cursor_reopen(&c, 6, 60), ERROR_NONE);
+    expect_gaps(&c, "3-4@7:6 6-6@60:50 8-8@9:6");
+    assert_int_equal(cursor_reopen(&c, 10, 60), ERROR_NONE);
+    expect_gaps(&c, "3-4@7:6 6-6@60:50 8-8@9:6 10-10@60:50");
+    assert_int_equal(cursor_reopen(&c, 4, 60), ERROR_NONE); // was not read
+    assert_int_equal(cursor_reopen(&c, 11, 60), ERROR_NONE);
+    expect_gaps(&c, "3-4@7:6 6-6@60:50 8-8@9:6 10-10@60:50");
+    assert_int_equal(c.high, 10);
+    assert_false(cursor_read(&c, 10));
+    cursor_fini(&c);
+}
+
 static void cursor_mark__is_held_back_by_open_gaps_only(void **state)
 {
     (void)state;
@@ -296,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cursor_take__makes_a_gap_of_what_it_left_out),
         cmocka_unit_test(cursor_close__takes_from_gaps_what_was_read),
+        cmocka_unit_test(cursor_reopen__makes_a_gap_of_what_was_read),
         cmocka_unit_test(cursor_mark__is_held_back_by_open_gaps_only),
         cmocka_unit_test(cursor_parse__refuses_what_cursor_format_does_not_write),
         cmocka_unit_test(cursor_copy__is_equal_and_its_own),

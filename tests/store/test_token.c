@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "store/token.h"
+#include "store/version.h"
 
 static struct token *parsed(const char *text)
 {
@@ -29,8 +30,13 @@ static void assert_text(const struct token *token, const char *expected)
 
 static void token_parse__reads_what_token_format_writes(void **state)
 {
-    static const char *const texts[] = {"1.0", "1.1042-7731_2.887~880~882-885_3.t1829000000000000",
-                                        "3.9223372036854775807-16777216~1", "2.5~1-4", "1.5~1-5"};
+    static const char *const texts[] = {"1.0",
+                                        "1.1042-7731_2.887~880~882-885_3.t1829000000000000",
+                                        "1.9-3v17_2.5~1-4v9_3.t77v5",
+                                        "1.2_3.v8",
+                                        "3.9223372036854775807-16777216~1",
+                                        "2.5~1-4",
+                                        "1.5~1-5"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct token *token = parsed(texts[i]);
@@ -109,7 +115,14 @@ static void token_parse__refuses_what_is_none(void **state)
                                         "1.99999999999999999999",
                                         "1.9223372036854775808",
                                         "1.5~2-",
-                                        "1.5~-2"};
+                                        "1.5~-2",
+                                        "1.5v",
+                                        "1.5v0",
+                                        "1.5vx",
+                                        "1.5v1v2",
+                                        "1.v",
+                                        "1.v3_1.5",
+                                        "1.v9223372036854775808"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct token *token;
@@ -137,6 +150,20 @@ static void token_parse__refuses_a_key_that_is_too_long(void **state)
     struct token *token;
     assert_int_equal(token_parse(bytes_slice(&text), 1, &token), ERROR_MALFORMED);
     bytes_fini(&text);
+}
+
+static void position_note__never_goes_back(void **state)
+{
+    (void)state;
+    struct position at = {0};
+    const uint64_t version = UINT64_C(7000) << VERSION_PARTITION_BITS; // 7 ms
+    assert_false(position_is_past(&at, version));
+    position_note(&at, 7);
+    assert_false(position_is_past(&at, version));
+    position_note(&at, 8);
+    position_note(&at, 5);
+    assert_int_equal(at.newest_ms, 8);
+    assert_true(position_is_past(&at, version));
 }
 
 static void token_format__tells_only_the_first_gaps(void **state)
@@ -200,6 +227,7 @@ int main(void)
         cmocka_unit_test(token_parse__refuses_what_is_none),
         cmocka_unit_test(token_parse__does_not_know_every_partition),
         cmocka_unit_test(token_parse__refuses_a_key_that_is_too_long),
+        cmocka_unit_test(position_note__never_goes_back),
         cmocka_unit_test(token_format__tells_only_the_first_gaps),
         cmocka_unit_test(token_copy__is_a_copy),
         cmocka_unit_test(token_mark__tells_versions_apart),
