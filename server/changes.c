@@ -310,13 +310,7 @@ static bool read_parameter(struct parameters *p, struct slice name, struct slice
 {
     static const struct slice names[] = {
         {"prefix", 6}, {"since", 5}, {"include", 7}, {"limit", 5}, {"wait", 4}};
-    unsigned which = 0;
-    while (which < 5 && !slice_equal(name, names[which]))
-        which++;
-    if (which == 5 || p->seen & 1u << which || !value.data)
-        return false;
-    p->seen |= 1u << which;
-    switch (which) {
+    switch (target_query_which(names, 5, name, value, &p->seen)) {
     case 0:
         return target_decode(value, p->prefix, KEY_MAX, &p->prefix_len) == ERROR_NONE;
     case 1:
@@ -327,8 +321,10 @@ static bool read_parameter(struct parameters *p, struct slice name, struct slice
         return p->values;
     case 3:
         return slice_number(value, LIMIT_MAX, &p->limit) == ERROR_NONE && p->limit;
-    default:
+    case 4:
         return slice_number(value, WAIT_MAX, &p->wait) == ERROR_NONE;
+    default:
+        return false;
     }
 }
 

@@ -66,21 +66,17 @@ static bool read_parameter(struct parameters *p, struct slice name, struct slice
 {
     static const struct slice names[] = {
         {"prefix", 6}, {"after", 5}, {"delimiter", 9}, {"limit", 5}};
-    unsigned which = 0;
-    while (which < 4 && !slice_equal(name, names[which]))
-        which++;
-    if (which == 4 || p->seen & 1u << which || !value.data)
-        return false;
-    p->seen |= 1u << which;
-    switch (which) {
+    switch (target_query_which(names, 4, name, value, &p->seen)) {
     case 0:
         return read_text(value, p->prefix, &p->prefix_len);
     case 1:
         return read_text(value, p->after, &p->after_len);
     case 2:
         return read_text(value, p->delimiter, &p->delimiter_len) && p->delimiter_len;
-    default:
+    case 3:
         return read_limit(value, &p->limit);
+    default:
+        return false;
     }
 }
 

@@ -9,8 +9,7 @@
 #include "server/reply.h"
 
 enum {
-    FETCH = 32,            // values read at a time while a list is told
-    VALUE_MAX = 64 * 1024, // of the values that come along
+    FETCH = 32, // values read at a time while a list is told
 };
 
 // An item of a list whose value is being read.
@@ -84,7 +83,7 @@ static void on_fetched(struct operation *operation, const struct outcome *outcom
         const struct follow_entry entry = {
             .version = outcome->pair.version, .key = {f->key, f->key_len}, .pair = outcome->pair};
         feed_write_members(&entry, &f->members);
-        if (outcome->pair.size <= VALUE_MAX)
+        if (outcome->pair.size <= FOLLOW_VALUE_MAX)
             feed_write_value(&entry, &f->value);
     }
     if (l->fetching == 0)

@@ -107,3 +107,15 @@ bool target_query_next(struct slice *query, struct slice *name, struct slice *va
     }
     return false;
 }
+
+unsigned target_query_which(const struct slice names[], unsigned count, struct slice name,
+                            struct slice value, unsigned *seen)
+{
+    unsigned which = 0;
+    while (which < count && !slice_equal(name, names[which]))
+        which++;
+    if (which == count || *seen & 1u << which || !value.data)
+        return count;
+    *seen |= 1u << which;
+    return which;
+}

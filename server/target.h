@@ -30,4 +30,9 @@ void target_encode_printable(struct bytes *out, struct slice in);
 // Empty ones (`&&`) are passed over; value->data is NULL without `=`.
 bool target_query_next(struct slice *query, struct slice *name, struct slice *value);
 
+// target_query_which returns the index of `name` among the `count` names, each of which may come
+// once (bits of *seen) and has a value; else `count`.
+unsigned target_query_which(const struct slice names[], unsigned count, struct slice name,
+                            struct slice value, unsigned *seen);
+
 #endif

@@ -121,6 +121,8 @@ static struct position *position_of(struct reader *r)
     return &r->follow->token->at[r->id - 1];
 }
 
+_Static_assert((int)FOLLOW_VALUE_MAX == (int)QUERY_LARGE, "what query_feed fetches");
+
 static void note_time(struct reader *r, int64_t unix_us)
 {
     position_note(position_of(r), (uint64_t)unix_us / 1000 + 1);

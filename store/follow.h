@@ -17,10 +17,14 @@
 
 struct follow;
 
+enum {
+    FOLLOW_VALUE_MAX = 64 * 1024, // bytes of the values that come along
+};
+
 struct follow_options {
     const struct token *from;  // copied
     const struct token *until; // copied; NULL: for ever
-    bool values;               // fetch values, up to 64 KiB
+    bool values;               // fetch values, up to FOLLOW_VALUE_MAX
 };
 
 struct follow_entry {

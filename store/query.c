@@ -504,11 +504,14 @@ void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to)
 void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
 {
     append_log(sql, after);
-    bytes_format(sql,
-                 ",NULL,0,'',NULL,NULL FROM changes UNION ALL"
-                 " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,%s,"
-                 "d.version FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
-                 values ? "IF(LENGTH(p.v)<=65536,p.v,NULL)" : "NULL", (number)after);
+    bytes_append_text(sql, ",NULL,0,'',NULL,NULL FROM changes UNION ALL"
+                           " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,");
+    if (values)
+        bytes_format(sql, "IF(LENGTH(p.v)<=%d,p.v,NULL)", QUERY_LARGE);
+    else
+        bytes_append_text(sql, "NULL");
+    bytes_format(sql, ",d.version FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
+                 (number)after);
     if (to)
         bytes_format(sql, " AND seq<=%llu", (number)to);
 }

@@ -185,6 +185,21 @@ static void target_query_next__finds_nothing_in_nothing(void **state)
     }
 }
 
+static void target_query_which__takes_each_name_once_with_a_value(void **state)
+{
+    (void)state;
+    static const struct slice names[] = {{"a", 1}, {"bc", 2}};
+    const struct slice value = SLICE("1"), empty = SLICE(""), none = {0};
+    unsigned seen = 0;
+    assert_int_equal(target_query_which(names, 2, SLICE("b"), value, &seen), 2);
+    assert_int_equal(target_query_which(names, 2, SLICE("bc"), none, &seen), 2);
+    assert_int_equal(seen, 0);
+    assert_int_equal(target_query_which(names, 2, SLICE("bc"), empty, &seen), 1);
+    assert_int_equal(target_query_which(names, 2, SLICE("bc"), value, &seen), 2);
+    assert_int_equal(target_query_which(names, 2, SLICE("a"), value, &seen), 0);
+    assert_int_equal(seen, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +213,7 @@ int main(void)
         cmocka_unit_test(target_encode__is_undone_by_decode),
         cmocka_unit_test(target_query_next__walks_over_parameters),
         cmocka_unit_test(target_query_next__finds_nothing_in_nothing),
+        cmocka_unit_test(target_query_which__takes_each_name_once_with_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
