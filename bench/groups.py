@@ -22,7 +22,8 @@ import load
 import peers
 from machine import BUILD, Void, cpu_seconds, resident, say
 
-Thing = collections.namedtuple("Thing", "name title measure")
+# `pids`: of the servers that work for it beside the databases; None where a figure is not requests a second.
+Thing = collections.namedtuple("Thing", "name title measure pids", defaults=[None])
 SMALL = load.SHAPES[100]
 LIST = load.Shape("lst:", 100, 1000000)
 LIST_RATE = 20          # a second: what one list costs, not how many go
@@ -53,13 +54,15 @@ class Group:
     def closed(self, peer, shape=SMALL, writes=0):
         peer = self.bench.peer(peer, shape)
         return Thing("%s-%d" % (peer.name, shape.size) if shape != SMALL else peer.name, peer.title,
-                     lambda seconds, seed: load.closed(peer, shape, seconds, seed, writes))
+                     lambda seconds, seed: load.closed(peer, shape, seconds, seed, writes),
+                     [process.pid for process in peer.processes])
 
     def direct(self, threads, *options, shape=SMALL):
         self.bench.plain(shape)
         return Thing("direct-%d" % threads if shape == SMALL else "direct-%d-%d" % (threads, shape.size),
                      "direct, %d connections" % threads,
-                     lambda seconds, seed: load.direct(self.nodes, shape, seconds, seed, threads, *options)["achieved"])
+                     lambda seconds, seed: load.direct(self.nodes, shape, seconds, seed, threads, *options)["achieved"],
+                     [])
 
 
 class Get(Group):
@@ -108,7 +111,8 @@ class Sizes(Group):
                 for thing in (self.closed(peers.Sherd, load.SHAPES[size], writes),
                               self.closed(redis, load.SHAPES[size], writes), direct):
                     things.append(Thing("%s-%s" % (method.lower(), thing.name),
-                                        "%s %d KB, %s" % (method, size // 1000, thing.title), thing.measure))
+                                        "%s %d KB, %s" % (method, size // 1000, thing.title), thing.measure,
+                                        thing.pids))
         return things
 
 

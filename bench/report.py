@@ -9,6 +9,7 @@ from machine import ROOT
 
 DOCS = os.path.join(ROOT, "docs", "performance.md")
 CHARTS = os.path.join(ROOT, "docs", "performance")
+COSTS = "Microseconds of a core that one request takes, and how many a second all cores could do at that"
 BEGIN, END = "<!-- bench: written by bench/run -->", "<!-- end of bench -->"
 
 CARRIES = (
@@ -129,6 +130,19 @@ def table(group):
         yield row
 
 
+def costs(group):
+    """Rows: what one request takes from each side, medians, and what two cores could do of that."""
+    yield ["", "client", "server", "databases", "together", "at most"]
+    for thing in group["things"].values():
+        sides = [median([cost[side] for cost in thing["costs"]]) for side in ("client", "server", "databases")]
+        yield [thing["title"], *("%.1f" % figure for figure in (*sides, sum(sides))),
+               text_of(os.cpu_count() * 1e6 / sum(sides))]
+
+
+def has_costs(group):
+    return all("costs" in thing for thing in group["things"].values())
+
+
 def commit_ms(results):
     alone = figure_of(results["groups"].get("put", {"things": {}}), "direct-1")
     return "; a durable commit alone takes %.2f ms there" % (1000 / alone) if alone else ""
@@ -155,6 +169,9 @@ def text(results):
         rows = list(table(group))
         lines += ["", "%s (%s; %d × %d s)" % (group["title"], group["unit"], group["rounds"], group["seconds"])]
         lines += ["  %-44s" % row[0] + "".join("%22s" % cell for cell in row[1:]) for row in rows]
+        if has_costs(group):
+            lines += ["  " + COSTS]
+            lines += ["  %-44s" % row[0] + "".join("%12s" % cell for cell in row[1:]) for row in costs(group)]
     lines += ["", "%-44s %-38s %10s   %-10s" % ("work", "against", "ratio", "target")]
     lines += ["%-44s %-38s %10s   %-10s %s" % (*row[:4], "met" if row[4] else "MISSED") for row in judged(results)]
     lines += ["", *circumstances(results), "What carries a durable write:"]
@@ -184,6 +201,9 @@ def document(results):
         if name in BARS or name == "curve":
             yield "![%s](performance/%s.svg)\n" % (group["title"], name)
         yield from markdown(table(group))
+        if has_costs(group):
+            yield "\n%s:\n" % COSTS
+            yield from markdown(costs(group))
 
 
 def write_docs(results):
