@@ -131,7 +131,7 @@ def table(group):
 
 
 def costs(group):
-    """Rows: what one request takes from each side, medians, and what two cores could do of that."""
+    """Rows: what one request takes from each side, medians, and what all cores could do of that."""
     yield ["", "client", "server", "databases", "together", "at most"]
     for thing in group["things"].values():
         sides = [median([cost[side] for cost in thing["costs"]]) for side in ("client", "server", "databases")]

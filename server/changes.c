@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "server/changes.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #include "base/clock.h"

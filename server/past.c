@@ -3,7 +3,6 @@
 
 #include "server/changes.h"
 #include "server/http.h"
-#include "server/reply.h"
 
 enum {
     BEHIND_MS = 1000, // by which the follower is behind where a partition does not answer it

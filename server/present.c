@@ -6,7 +6,6 @@
 #include "server/changes.h"
 #include "server/document.h"
 #include "server/http.h"
-#include "server/reply.h"
 
 enum {
     FETCH = 32, // values read at a time while a list is told
