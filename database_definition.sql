@@ -100,8 +100,6 @@ CREATE OR REPLACE TRIGGER pairs_before_insert BEFORE INSERT ON pairs FOR EACH RO
 IF @sherd_apply THEN
   IF NEW.version >> 10 > TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + 5000000 THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'version more than 5 s in the future';
-  ELSEIF NEW.version <= (SELECT version FROM removed WHERE k = NEW.k) THEN
-    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30003, MESSAGE_TEXT = 'SQL removed the row later';
   ELSEIF @sherd_apply = 1 THEN
     IF NEW.version < (SELECT floor FROM sherd_partition) THEN -- of its own: a sub-query costs even where it is not reached
       SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30002, MESSAGE_TEXT = 'version below the floor of purged tombstones';
@@ -121,6 +119,8 @@ CREATE OR REPLACE TRIGGER pairs_before_update BEFORE UPDATE ON pairs FOR EACH RO
 IF @sherd_apply THEN
   IF NEW.version >> 10 > TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + 5000000 THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'version more than 5 s in the future';
+  ELSEIF NEW.version <= (SELECT version FROM removed WHERE k = NEW.k) THEN
+    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30003, MESSAGE_TEXT = 'SQL removed the row later';
   END IF;
 ELSE
   SET NEW.version = GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
@@ -133,16 +133,24 @@ ELSE
       NEW.expires = IF(NEW.v IS NULL, 1, IF(NEW.expires = 1, 0, NEW.expires));
 END IF //
 
--- @sherd_divert is the home for which a connection of the server writes here.
+-- Whether SQL removed the row later is asked once this connection holds it: a DELETE may have made it
+-- wait. @sherd_divert is the home for which a connection of the server writes here.
 CREATE OR REPLACE TRIGGER pairs_after_insert AFTER INSERT ON pairs FOR EACH ROW
-IF NOT @sherd_apply <=> 3 THEN
-  INSERT INTO changes (version, op, k)
-  VALUES (NEW.version, IF(NEW.v IS NULL, 2, 1) | IF(@sherd_apply, 128, 0), NEW.k);
-  IF @sherd_divert THEN
-    INSERT INTO diverts (target, writer, version) VALUES (@sherd_divert, CONNECTION_ID(), NEW.version)
-    ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));
+BEGIN
+  IF @sherd_apply THEN
+    IF NEW.version <= (SELECT version FROM removed WHERE k = NEW.k) THEN -- of its own, as above
+      SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30003, MESSAGE_TEXT = 'SQL removed the row later';
+    END IF;
   END IF;
-END IF //
+  IF NOT @sherd_apply <=> 3 THEN
+    INSERT INTO changes (version, op, k)
+    VALUES (NEW.version, IF(NEW.v IS NULL, 2, 1) | IF(@sherd_apply, 128, 0), NEW.k);
+    IF @sherd_divert THEN
+      INSERT INTO diverts (target, writer, version) VALUES (@sherd_divert, CONNECTION_ID(), NEW.version)
+      ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));
+    END IF;
+  END IF;
+END //
 
 CREATE OR REPLACE TRIGGER pairs_after_update AFTER UPDATE ON pairs FOR EACH ROW
 IF NOT @sherd_apply <=> 3 THEN
@@ -275,8 +283,6 @@ CREATE OR REPLACE TRIGGER pairs_before_insert BEFORE INSERT ON pairs FOR EACH RO
 IF @sherd_apply THEN
   IF NEW.version >> 10 > TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + 5000000 THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'version more than 5 s in the future';
-  ELSEIF NEW.version <= (SELECT version FROM removed WHERE k = NEW.k) THEN
-    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30003, MESSAGE_TEXT = 'SQL removed the row later';
   ELSEIF @sherd_apply = 1 THEN
     IF NEW.version < (SELECT floor FROM sherd_partition) THEN -- of its own: a sub-query costs even where it is not reached
       SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30002, MESSAGE_TEXT = 'version below the floor of purged tombstones';
@@ -296,6 +302,8 @@ CREATE OR REPLACE TRIGGER pairs_before_update BEFORE UPDATE ON pairs FOR EACH RO
 IF @sherd_apply THEN
   IF NEW.version >> 10 > TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + 5000000 THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'version more than 5 s in the future';
+  ELSEIF NEW.version <= (SELECT version FROM removed WHERE k = NEW.k) THEN
+    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30003, MESSAGE_TEXT = 'SQL removed the row later';
   END IF;
 ELSE
   SET NEW.version = GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
@@ -308,16 +316,24 @@ ELSE
       NEW.expires = IF(NEW.v IS NULL, 1, IF(NEW.expires = 1, 0, NEW.expires));
 END IF //
 
--- @sherd_divert is the home for which a connection of the server writes here.
+-- Whether SQL removed the row later is asked once this connection holds it: a DELETE may have made it
+-- wait. @sherd_divert is the home for which a connection of the server writes here.
 CREATE OR REPLACE TRIGGER pairs_after_insert AFTER INSERT ON pairs FOR EACH ROW
-IF NOT @sherd_apply <=> 3 THEN
-  INSERT INTO changes (version, op, k)
-  VALUES (NEW.version, IF(NEW.v IS NULL, 2, 1) | IF(@sherd_apply, 128, 0), NEW.k);
-  IF @sherd_divert THEN
-    INSERT INTO diverts (target, writer, version) VALUES (@sherd_divert, CONNECTION_ID(), NEW.version)
-    ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));
+BEGIN
+  IF @sherd_apply THEN
+    IF NEW.version <= (SELECT version FROM removed WHERE k = NEW.k) THEN -- of its own, as above
+      SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30003, MESSAGE_TEXT = 'SQL removed the row later';
+    END IF;
   END IF;
-END IF //
+  IF NOT @sherd_apply <=> 3 THEN
+    INSERT INTO changes (version, op, k)
+    VALUES (NEW.version, IF(NEW.v IS NULL, 2, 1) | IF(@sherd_apply, 128, 0), NEW.k);
+    IF @sherd_divert THEN
+      INSERT INTO diverts (target, writer, version) VALUES (@sherd_divert, CONNECTION_ID(), NEW.version)
+      ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));
+    END IF;
+  END IF;
+END //
 
 CREATE OR REPLACE TRIGGER pairs_after_update AFTER UPDATE ON pairs FOR EACH ROW
 IF NOT @sherd_apply <=> 3 THEN
