@@ -177,7 +177,7 @@ bool listener_is_full(const struct listener *l)
 
 // ---------------------------------------------------------------- the answer
 
-static void begin_stream(struct listener *l)
+void listener_begin(struct listener *l)
 {
     struct request *r = l->request;
     if (l->began || listener_is_poll(l))
@@ -206,7 +206,7 @@ void listener_send(struct listener *l)
     }
     if (l->out.len == 0 || listener_is_poll(l))
         return;
-    begin_stream(l);
+    listener_begin(l);
     reply_piece(l->request, bytes_slice(&l->out));
     bytes_shrink(&l->out, 0); // there may be thousands of idle listeners
     l->sent = clock_ms();
@@ -226,7 +226,7 @@ void listener_end(struct listener *l)
     struct request *r = l->request;
     listener_set_state(l, LISTENER_OVER);
     if (!listener_is_poll(l)) {
-        begin_stream(l);
+        listener_begin(l);
         if (l->out.len && !bytes_failed(&l->out))
             reply_piece(r, bytes_slice(&l->out));
         bytes_fini(&l->out);

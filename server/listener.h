@@ -99,6 +99,9 @@ void listener_tell(struct listener *listener, const struct news *news);
 bool listener_has_piece(const struct listener *listener);
 bool listener_is_full(const struct listener *listener);
 
+// listener_begin sends the head of a stream, once.
+void listener_begin(struct listener *listener);
+
 // listener_send sends what was written to a stream; the listener may be OVER then.
 void listener_send(struct listener *listener);
 
