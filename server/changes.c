@@ -450,6 +450,7 @@ static void fini(struct request *r)
     present_fini(l);
     bytes_fini(&l->token);
     bytes_fini(&l->out);
+    bytes_fini(&l->stale);
     free(l);
     r->state_of_handler = NULL;
 }

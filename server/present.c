@@ -25,9 +25,10 @@ struct fetch {
 
 // begin_log: what the partition has may not be in the list, for it is away. Its log will be read
 // from its beginning; what that no longer has is on other partitions.
-static void begin_log(struct listener *l, unsigned id)
+static void begin_log(struct listener *l, uint16_t id)
 {
     struct position *at = &l->from->at[id - 1];
+    listener_note_stale(l, id);
     if (at->kind == POSITION_START)
         return;
     cursor_fini(&at->cursor);
@@ -161,7 +162,6 @@ static bool take_item(struct listener *l, const struct listing_item *item)
 // logs are read up to it: else it might tell older versions later.
 static void end_list(struct listener *l)
 {
-    listener_begin(l); // which tells of the partitions that are missing
     listener_send(l);
     if (l->state == LISTENER_OVER)
         return;

@@ -387,12 +387,14 @@ class Nothing_is_missed(WithServer):
         token = self.poll()["token"]
         for i in range(30):
             self.server.put("k%d" % i, b"")
+        in_list = self.poll("since=0&limit=30")["token"]
         listener = self.listen()
         sync(self.server)
         problem = self.poll("since=" + token, status=410)
         self.assertEqual(problem["type"], "urn:problem-type:sherd:changes-trimmed")
-        answer = self.server.request("GET", "/changes?since=" + token, headers=NDJSON)
-        self.assertEqual(answer.status, 410)
+        for old in (token, in_list):  # the list goes on with nothing, and is not begun for that
+            answer = self.server.request("GET", "/changes?since=" + old, headers=NDJSON)
+            self.assertEqual(answer.status, 410, old)
         self.server.put("after", b"")
         listener.wait_for(1)
         self.assertEqual(listener.told(), [("put", "after")])
@@ -505,6 +507,9 @@ class Partitions_go_away(WithServer):
         for query in ("", "&limit=1", "&include=value"):  # a list that breaks off, and one that is over at once
             listed = self.listen("since=0" + query, server=server)
             self.assertEqual("3", listed.response.getheader("Sherd-Stale"), query)
+        for prefix in ("", "nothing"):
+            answer = server.request("GET", "/changes?since=0&prefix=" + prefix)
+            self.assertEqual("3", answer.header("Sherd-Stale"), prefix)
         self.nodes.start(3)
         wait_until(lambda: set(keys) <= set(listener.last()), 20, "the keys of partition 3")
         again = self.listen("since=" + token, server=server)
