@@ -10,6 +10,7 @@
 #include "server/present.h"
 #include "server/reply.h"
 #include "server/target.h"
+#include "store/version.h"
 
 enum {
     LIMIT_MAX = 100000,
@@ -162,8 +163,11 @@ void changes_go_live(struct listener *l, struct slice position)
 // pay leaves the journal, at its end, to read what was owed; the journal waits.
 static void pay(struct listener *l)
 {
+    const struct feed_wish wish = {.values = l->values};
     struct bytes position = {0};
-    if (l->state == LISTENER_LIVE && take_position(l, &position) &&
+    uint64_t next, generation;
+    bool there = feed_now(listener_feed(l), &wish, &position, &next, &generation);
+    if (l->state == LISTENER_LIVE && there && take_position(l, &position) &&
         token_parse(bytes_slice(&position), listener_partitions(l), &l->from) == ERROR_NONE) {
         listener_drop_debt(l);
         past_begin(l);
@@ -248,6 +252,15 @@ static void pay_if_owing(struct listener *l)
         pay(l);
 }
 
+// end_if_owing ends a poll that can be told more when it asks again.
+static void end_if_owing(struct listener *l)
+{
+    if (!l->debt || !debt_is_due(l->debt, store_outlook(listener_worker(l)->store)))
+        return;
+    l->late = true;
+    deliver(l);
+}
+
 static void give_up(struct listener *l)
 {
     if (l->sent + START_MS <= clock_ms())
@@ -271,14 +284,18 @@ void changes_tick(struct worker *w)
         return;
     all->looked = now;
     for_all(&all->streams, beat);
-    if (all->owing)
+    if (all->owing) {
         for_all(&all->streams, pay_if_owing);
+        for_all(&all->polls, end_if_owing);
+    }
 }
 
-// stop ends an answer early; a poll that was told nothing has no token to go on with.
+// stop ends an answer early. A poll that was told nothing has no token to go on with, and one that
+// was told a part of a list, or waits behind it, has none that would not leave something out.
 static void stop(struct listener *l)
 {
-    if (listener_is_poll(l) && l->told == 0)
+    bool listing = l->state == LISTENER_LISTS || (l->state == LISTENER_WAITS && l->listed);
+    if (listener_is_poll(l) && (l->told == 0 || listing))
         listener_fail(l, 503, "the server is stopping");
     else
         listener_end(l);
@@ -345,6 +362,15 @@ static bool read_parameters(struct request *r, struct parameters *p)
     return false;
 }
 
+// limit_newest: no partition has been read beyond what its clock may show, whatever a client says.
+static void limit_newest(struct token *token)
+{
+    uint64_t most = (uint64_t)(clock_unix_us() + CLOCK_BOUND_US) / 1000;
+    for (unsigned i = 0; i < token->partitions; i++)
+        if (token->at[i].newest_ms > most)
+            token->at[i].newest_ms = most;
+}
+
 // read_since answers what is no token.
 static void read_since(struct listener *l, struct slice since)
 {
@@ -356,6 +382,7 @@ static void read_since(struct listener *l, struct slice since)
         l->since = SINCE_TOKEN;
         switch (token_parse(since, listener_partitions(l), &l->from)) {
         case ERROR_NONE:
+            limit_newest(l->from);
             break;
         case ERROR_UNAVAILABLE:
             reply_problem(l->request, 503,
@@ -422,6 +449,7 @@ static void fini(struct request *r)
     present_fini(l);
     bytes_fini(&l->token);
     bytes_fini(&l->out);
+    bytes_fini(&l->stale);
     free(l);
     r->state_of_handler = NULL;
 }

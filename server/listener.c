@@ -177,6 +177,26 @@ bool listener_is_full(const struct listener *l)
 
 // ---------------------------------------------------------------- the answer
 
+static unsigned count_stale(const struct listener *l)
+{
+    return (unsigned)(l->stale.len / sizeof(uint16_t));
+}
+
+void listener_note_stale(struct listener *l, uint16_t partition)
+{
+    const uint16_t *id = (const uint16_t *)l->stale.data;
+    for (unsigned i = 0; i < count_stale(l); i++)
+        if (id[i] == partition)
+            return;
+    bytes_append(&l->stale, &partition, sizeof partition);
+    l->out.failed |= bytes_failed(&l->stale);
+}
+
+static void write_stale(const struct listener *l)
+{
+    reply_stale(l->request, (const uint16_t *)l->stale.data, count_stale(l));
+}
+
 static void begin_stream(struct listener *l)
 {
     struct request *r = l->request;
@@ -187,11 +207,7 @@ static void begin_stream(struct listener *l)
     reply_header(r, "Content-Type", slice_of(document_type(r->format)));
     reply_headers(r, SLICE("Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
                            "X-Accel-Buffering: no\r\n"));
-    if (l->listing) {
-        unsigned count;
-        const uint16_t *missing = listing_missing(l->listing, &count);
-        reply_stale(r, missing, count);
-    }
+    write_stale(l);
     reply_stream(r);
     if (r->format == FORMAT_EVENTS)
         reply_piece(r, SLICE("retry: 1000\n\n"));
@@ -245,6 +261,7 @@ void listener_end(struct listener *l)
         reply_begin(r, 200);
         reply_headers(r, SLICE("Content-Type: application/json\r\nCache-Control: no-cache\r\n"
                                "X-Content-Type-Options: nosniff\r\n"));
+        write_stale(l);
         reply_body(r, bytes_slice(&body));
     }
     bytes_fini(&body);

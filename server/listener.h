@@ -55,6 +55,7 @@ struct listener {
     unsigned fetched;    // in fetch
     struct bytes token;  // of the last event; the position that a list began with
     struct bytes out;    // what was not sent yet; all of a poll's events
+    struct bytes stale;  // the partitions of listener_note_stale, a uint16_t each
     struct event timer;  // a poll's time
     size_t prefix_len;
     char prefix[];
@@ -98,6 +99,10 @@ void listener_tell(struct listener *listener, const struct news *news);
 // listener_has_piece: a stream has enough to be sent. listener_is_full: no more events are wanted.
 bool listener_has_piece(const struct listener *listener);
 bool listener_is_full(const struct listener *listener);
+
+// listener_note_stale has the answer's head, if that is not out, name the partition: it could know
+// something newer than what is listed.
+void listener_note_stale(struct listener *listener, uint16_t partition);
 
 // listener_send sends what was written to a stream; the listener may be OVER then.
 void listener_send(struct listener *listener);

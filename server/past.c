@@ -3,9 +3,11 @@
 
 #include "server/changes.h"
 #include "server/http.h"
+#include "store/version.h"
 
 enum {
-    BEHIND_MS = 1000, // by which the follower is behind where a partition does not answer it
+    // The follower is behind where a partition does not answer it; by more than clocks may differ.
+    BEHIND_MS = CLOCK_BOUND_US / 1000 + 1000,
 };
 
 static void on_entry(struct follow *follow, const struct follow_entry *entry, void *context)
@@ -119,7 +121,8 @@ static void note_listed(struct listener *l)
             now = l->until->at[i].newest_ms;
     for (unsigned i = 0; i < listener_partitions(l); i++) {
         uint64_t read = l->until->at[i].newest_ms;
-        position_note(&l->from->at[i], read + BEHIND_MS < now ? now : read);
+        if (l->from->at[i].kind != POSITION_START) // it was not in the list
+            position_note(&l->from->at[i], read + BEHIND_MS < now ? now : read);
     }
 }
 

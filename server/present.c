@@ -22,6 +22,29 @@ struct fetch {
     char key[KEY_MAX];
 };
 
+// begin_log: what the partition has may not be in the list, for it is away. Its log will be read
+// from its beginning; what that no longer has is on other partitions.
+static void begin_log(struct listener *l, uint16_t id)
+{
+    struct position *at = &l->from->at[id - 1];
+    listener_note_stale(l, id);
+    if (at->kind == POSITION_START)
+        return;
+    cursor_fini(&at->cursor);
+    *at = (struct position){.kind = POSITION_START, .newest_ms = at->newest_ms};
+    bytes_clear(&l->token);
+    token_format(l->from, &l->token);
+}
+
+// begin_logs_of_missing: partitions may go away while the list is told, too.
+static void begin_logs_of_missing(struct listener *l)
+{
+    unsigned count;
+    const uint16_t *missing = listing_missing(l->listing, &count);
+    for (unsigned i = 0; i < count; i++)
+        begin_log(l, missing[i]);
+}
+
 static void tell_item(struct listener *l, struct slice key, struct slice members,
                       struct slice value)
 {
@@ -75,6 +98,8 @@ static void on_fetched(struct operation *operation, const struct outcome *outcom
         listener_fail(l, document_status(outcome->error), document_detail(outcome->error));
         return;
     }
+    for (unsigned i = 0; i < outcome->stale_count; i++) // they may know better
+        begin_log(l, outcome->stale[i]);
     f->found = outcome->found;
     bytes_clear(&f->members);
     bytes_clear(&f->value);
@@ -136,6 +161,9 @@ static bool take_item(struct listener *l, const struct listing_item *item)
 // logs are read up to it: else it might tell older versions later.
 static void end_list(struct listener *l)
 {
+    listener_send(l);
+    if (l->state == LISTENER_OVER)
+        return;
     listing_free(&l->listing);
     l->since = SINCE_TOKEN;
     l->listed = true;
@@ -150,6 +178,7 @@ void present_go_on(struct listener *l)
     while (more) {
         struct listing_item item;
         enum listing_result result = listing_next(l->listing, &item);
+        begin_logs_of_missing(l);
         if (result == LISTING_ITEM) {
             more = take_item(l, &item);
             continue;
@@ -172,19 +201,6 @@ static void on_listing_ready(struct listing *listing, void *context)
     present_go_on(context);
 }
 
-// begin_logs_of_missing: what partitions have that are away now is not in the list. Their logs will
-// be read from their beginning; what these no longer have is on other partitions.
-static void begin_logs_of_missing(struct listener *l)
-{
-    unsigned count;
-    const uint16_t *missing = listing_missing(l->listing, &count);
-    for (unsigned i = 0; i < count; i++) {
-        struct position *at = &l->from->at[missing[i] - 1];
-        cursor_fini(&at->cursor);
-        *at = (struct position){.kind = POSITION_START, .newest_ms = at->newest_ms};
-    }
-}
-
 // present_begin lists the present state, from behind l->from's key on; the logs are then read from
 // l->from.
 void present_begin(struct listener *l)
@@ -200,8 +216,8 @@ void present_begin(struct listener *l)
         listener_fail(l, 503, "out of memory");
         return;
     }
-    begin_logs_of_missing(l);
     token_format(l->from, &l->token);
+    begin_logs_of_missing(l);
     present_go_on(l);
 }
 

@@ -68,6 +68,7 @@ struct reader {
     enum reader_state state;
     bool opened; // the ends of the log are known
     bool away;   // the last statement was not answered
+    bool behind; // it was away, and not all was read since
     struct partition_request request;
     bool asked; // it is under way
     struct event timer;
@@ -232,9 +233,9 @@ static void open_all(struct follow *f)
             return;
         any = any || f->reader[i].opened;
     }
-    if (!any)
+    if (!any && !f->until)
         return;
-    f->opened = true;
+    f->opened = true; // a past of which nothing can be read is over, too
     hold(f);
     for (unsigned i = 0; i < f->count && !f->abandoned; i++)
         if (f->reader[i].state == READER_OPEN)
@@ -255,7 +256,7 @@ static void go_away(struct reader *r)
         at->kind = POSITION_TIME;
         at->time_us = clock_unix_us() - CLOCK_BOUND_US;
     }
-    r->away = true;
+    r->away = r->behind = true;
     wait_ms(r, AWAY_MS);
     hold(f);
     open_all(f);
@@ -510,7 +511,8 @@ static enum error read_rows(struct reader *r, struct connection *connection)
 static bool is_late(const struct reader *r, const struct entry *e)
 {
     int64_t written_us = version_unix_us(e->change.version);
-    return r->follow->until || written_us < r->now_us - LATE_US || written_us < r->back_us;
+    return r->follow->until || written_us < r->now_us - LATE_US || written_us < r->back_us ||
+           e->change.version <= r->follow->recent.forgotten;
 }
 
 // reaches_readers tells whether an echo is news: at the key's home, or while that is away.
@@ -738,6 +740,7 @@ static void end_page(struct reader *r)
         return;
     }
     r->told_us = r->round_us;
+    r->behind = false;
     if (!f->until)
         note_time(r, r->now_us);
     if (f->events.on_read)
@@ -916,7 +919,7 @@ void follow_want_values(struct follow *f, bool values)
 bool follow_has_values(const struct follow *f)
 {
     for (unsigned i = 0; i < f->count; i++)
-        if (!f->reader[i].away && !f->reader[i].has_values)
+        if (f->reader[i].opened && !f->reader[i].away && !f->reader[i].has_values)
             return false;
     return f->values;
 }
@@ -925,7 +928,7 @@ int64_t follow_asked_us(const struct follow *f)
 {
     int64_t least = INT64_MAX;
     for (unsigned i = 0; i < f->count; i++)
-        if (!f->reader[i].away && f->reader[i].told_us < least)
+        if (!f->reader[i].away && !f->reader[i].behind && f->reader[i].told_us < least)
             least = f->reader[i].told_us;
     return least;
 }

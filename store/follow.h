@@ -69,7 +69,7 @@ void follow_want_values(struct follow *follow, bool values);
 bool follow_has_values(const struct follow *follow);
 
 // follow_asked_us returns the clock_us up to which all that the partitions had was told, of those
-// that can be asked.
+// that can be asked and were read to their end since they were away.
 int64_t follow_asked_us(const struct follow *follow);
 
 // follow_token returns how far it is; no position is POSITION_NOW once an entry or on_read came.

@@ -7,6 +7,7 @@
 
 enum error recent_init(struct recent *recent, size_t keys)
 {
+    recent->forgotten = 0;
     recent->places = (keys + RECENT_WAYS - 1) / RECENT_WAYS;
     recent->place = calloc(recent->places, sizeof *recent->place);
     for (size_t i = 0; i < sizeof recent->seed; i++)
@@ -49,5 +50,7 @@ void recent_note(struct recent *recent, struct slice key, uint64_t version)
         if (place[i].version < oldest->version)
             oldest = &place[i];
     }
+    if (recent->forgotten < oldest->version)
+        recent->forgotten = oldest->version;
     *oldest = (struct recent_key){hash, version};
 }

@@ -21,6 +21,7 @@ struct recent {
         uint64_t hash;
         uint64_t version; // 0: free
     } (*place)[RECENT_WAYS];
+    uint64_t forgotten; // the greatest version that had to make room
 };
 
 // recent_init makes room for about `keys` keys.

@@ -387,12 +387,14 @@ class Nothing_is_missed(WithServer):
         token = self.poll()["token"]
         for i in range(30):
             self.server.put("k%d" % i, b"")
+        in_list = self.poll("since=0&limit=30")["token"]
         listener = self.listen()
         sync(self.server)
         problem = self.poll("since=" + token, status=410)
         self.assertEqual(problem["type"], "urn:problem-type:sherd:changes-trimmed")
-        answer = self.server.request("GET", "/changes?since=" + token, headers=NDJSON)
-        self.assertEqual(answer.status, 410)
+        for old in (token, in_list):  # the list goes on with nothing, and is not begun for that
+            answer = self.server.request("GET", "/changes?since=" + old, headers=NDJSON)
+            self.assertEqual(answer.status, 410, old)
         self.server.put("after", b"")
         listener.wait_for(1)
         self.assertEqual(listener.told(), [("put", "after")])
@@ -502,11 +504,23 @@ class Partitions_go_away(WithServer):
         listener = self.listen("since=0", server=server)
         self.assertFalse(set(keys) & set(listener.last()))
         token = listener.token
-        self.assertEqual(server.request("GET", "/changes?since=0&limit=1", headers=NDJSON).header("Sherd-Stale"), "3")
+        for query in ("", "&limit=1", "&include=value"):  # a list that breaks off, and one that is over at once
+            listed = self.listen("since=0" + query, server=server)
+            self.assertEqual("3", listed.response.getheader("Sherd-Stale"), query)
+        for prefix in ("", "nothing"):
+            answer = server.request("GET", "/changes?since=0&prefix=" + prefix)
+            self.assertEqual("3", answer.header("Sherd-Stale"), prefix)
         self.nodes.start(3)
         wait_until(lambda: set(keys) <= set(listener.last()), 20, "the keys of partition 3")
         again = self.listen("since=" + token, server=server)
         wait_until(lambda: set(keys) <= set(again.last()), 20, "the same from the token")
+
+    def test_a_token_that_claims_to_know_the_future_holds_nothing_back(self):
+        token = self.poll()["token"]
+        forged = "_".join(position.split("v")[0] + "v9223372036854775807" for position in token.split("_"))
+        listener = self.listen("since=" + forged)
+        self.server.put("k", b"v")
+        wait_until(lambda: "k" in listener.last(), 20, "the change")
 
     def test_a_token_of_more_partitions_than_a_daemon_has(self):
         self.assertEqual(self.poll("since=1.0_4.0", status=503)["status"], 503)
