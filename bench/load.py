@@ -74,13 +74,16 @@ def at_rate(peer, shape, rate, seconds, seed, *options):
                                        "--connections", CONNECTIONS, *options)))
 
 
-def closed(peer, shape, seconds, seed, writes=0):
-    """As many requests a second as it goes, by wrk, while another client compares answers."""
+def closed(peer, shape, seconds, seed, writes=0, patience=2):
+    """As many requests a second as it goes, by wrk, while another client compares answers.
+
+    An answer that takes longer than `patience` seconds is an error.
+    """
     watch = subprocess.Popen(rate_command(peer, shape, seed, "--rate", WATCH_RATE, "--seconds", seconds,
                                           "--connections", 2),
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
     try:
-        rate, wrote = wrk(peer, shape, seconds, seed, writes)
+        rate, wrote = wrk(peer, shape, seconds, seed, writes, patience)
         output = watch.communicate(timeout=60)[0]
     finally:
         watch.kill()
@@ -92,9 +95,9 @@ def closed(peer, shape, seconds, seed, writes=0):
     return rate
 
 
-def wrk(peer, shape, seconds, seed, writes):
-    command = ["wrk", "-t2", "-c%d" % CONNECTIONS, "-d%ds" % seconds, "-s", os.path.join(ROOT, "bench", "wrk.lua"),
-               "http://127.0.0.1:%d" % peer.port, "--", "read=" + peer.read(), "write=" + peer.write(shape.size),
+def wrk(peer, shape, seconds, seed, writes, patience):
+    command = ["wrk", "-t2", "-c%d" % CONNECTIONS, "-d%ds" % seconds, "--timeout", "%ds" % patience,
+               "-s", os.path.join(ROOT, "bench", "wrk.lua"), "http://127.0.0.1:%d" % peer.port, "--", "read=" + peer.read(), "write=" + peer.write(shape.size),
                "writes=%d" % writes, "prefix=" + shape.prefix, "keys=%d" % shape.keys, "size=%d" % shape.size,
                "seed=%d" % seed]
     output = run(command)
