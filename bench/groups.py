@@ -380,4 +380,4 @@ class Partitions(Group):
         return {"server": used([sherd.processes[0].pid]), "nodes": used(self.nodes.pid(n) for n in self.nodes.all())}
 
 
-GROUPS = (Get, Put, Mixed, Sizes, Latency, Curve, Lists, Bulk, Start, Memory, Partitions, Cached)
+GROUPS = (Get, Put, Mixed, Sizes, Latency, Curve, Lists, Bulk, Start, Partitions, Cached, Memory)

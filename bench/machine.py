@@ -56,7 +56,10 @@ def free_port():
 
 
 def cpu_seconds():
-    """What the processes of each session have used so far, by the session's id; servers are sessions of their own."""
+    """What the processes of each session have used so far, with their children that ended, by the session's id.
+
+    Servers are sessions of their own.
+    """
     used = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -66,7 +69,7 @@ def cpu_seconds():
             except OSError:  # it has gone
                 continue
             session = int(fields[3])
-            used[session] = used.get(session, 0) + int(fields[11]) + int(fields[12])
+            used[session] = used.get(session, 0) + sum(int(field) for field in fields[11:15])
     return {session: ticks / os.sysconf("SC_CLK_TCK") for session, ticks in used.items()}
 
 
