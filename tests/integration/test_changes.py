@@ -493,8 +493,12 @@ class Partitions_go_away(WithServer):
         self.nodes.start(3)
         wait_until(lambda: "before" in listener.last(), 20, "the change from before")
         listener.wait_for(1)
-        again = self.poll("since=" + token + "&wait=10", server=server)
-        self.assertIn("before", [change["key"] for change in again["changes"]])
+
+        def polled():
+            """A thread that does not know yet that the partition is back ends its poll as soon as it does."""
+            again = self.poll("since=" + token + "&wait=10", server=server)
+            return "before" in [change["key"] for change in again["changes"]]
+        wait_until(polled, 10, "the same by a poll")
 
     def test_what_only_a_partition_has_that_is_away_from_the_beginning(self):
         keys = self.server.keys_on(3, 4, "k")
