@@ -343,7 +343,7 @@ class Memory(Group):
         """Returns a sample a second while wrk and the watch are at work."""
         samples = []
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            clients = pool.submit(load.closed, sherd, SMALL, self.bench.options.soak, seed, writes=10, patience=10)
+            clients = pool.submit(load.closed, sherd, SMALL, self.bench.options.soak, seed, writes=10)
             while not clients.done():
                 samples.append(resident(pid))
                 time.sleep(1)

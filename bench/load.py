@@ -12,12 +12,12 @@ import subprocess
 from machine import BUILD, ROOT, Void
 
 CONNECTIONS = 64
+PATIENCE = 10  # seconds; servers under full load leave single requests for two
 WATCH_RATE = 100  # answers a second that are compared while others make load
 
 # The pairs of one size (bench/pair.h).
 Shape = collections.namedtuple("Shape", "prefix size keys")
 SHAPES = {100: Shape("key:", 100, 200000), 1000: Shape("1kb:", 1000, 200000), 10000: Shape("10k:", 10000, 20000)}
-
 
 
 def key_of(shape, number):
@@ -74,16 +74,16 @@ def at_rate(peer, shape, rate, seconds, seed, *options):
                                        "--connections", CONNECTIONS, *options)))
 
 
-def closed(peer, shape, seconds, seed, writes=0, patience=2):
+def closed(peer, shape, seconds, seed, writes=0):
     """As many requests a second as it goes, by wrk, while another client compares answers.
 
-    An answer that takes longer than `patience` seconds is an error.
+    An answer that takes longer than PATIENCE seconds is an error.
     """
     watch = subprocess.Popen(rate_command(peer, shape, seed, "--rate", WATCH_RATE, "--seconds", seconds,
                                           "--connections", 2),
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
     try:
-        rate, wrote = wrk(peer, shape, seconds, seed, writes, patience)
+        rate, wrote = wrk(peer, shape, seconds, seed, writes)
         output = watch.communicate(timeout=60)[0]
     finally:
         watch.kill()
@@ -95,11 +95,11 @@ def closed(peer, shape, seconds, seed, writes=0, patience=2):
     return rate
 
 
-def wrk(peer, shape, seconds, seed, writes, patience):
-    command = ["wrk", "-t2", "-c%d" % CONNECTIONS, "-d%ds" % seconds, "--timeout", "%ds" % patience,
-               "-s", os.path.join(ROOT, "bench", "wrk.lua"), "http://127.0.0.1:%d" % peer.port, "--", "read=" + peer.read(), "write=" + peer.write(shape.size),
-               "writes=%d" % writes, "prefix=" + shape.prefix, "keys=%d" % shape.keys, "size=%d" % shape.size,
-               "seed=%d" % seed]
+def wrk(peer, shape, seconds, seed, writes):
+    command = ["wrk", "-t2", "-c%d" % CONNECTIONS, "-d%ds" % seconds, "--timeout", "%ds" % PATIENCE,
+               "-s", os.path.join(ROOT, "bench", "wrk.lua"), "http://127.0.0.1:%d" % peer.port, "--",
+               "read=" + peer.read(), "write=" + peer.write(shape.size), "writes=%d" % writes, "prefix=" + shape.prefix,
+               "keys=%d" % shape.keys, "size=%d" % shape.size, "seed=%d" % seed]
     output = run(command)
     if "Socket errors" in output or "Non-2xx" in output:
         raise Void("%s: %s" % (peer.title, output))

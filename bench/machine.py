@@ -224,7 +224,6 @@ class Nodes:
             calm = calm + 1 if time.monotonic() - began < 0.02 else 0
         os.unlink(path)
 
-
     def schemas(self, count):
         """Makes more databases with Sherd's definition, evenly over the nodes; returns (node, database) of each."""
         with open(os.path.join(ROOT, "database_definition.sql"), encoding="utf-8") as file:

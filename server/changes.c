@@ -32,18 +32,19 @@ static struct listener *listener_of(const struct request *r)
 // ---------------------------------------------------------------- LIVE
 
 // is_at_end tells whether the listener is at the journal's end, and appends its position.
-static bool is_at_end(const struct listener *l, struct bytes *position)
+static bool is_at_end(const struct listener *l, const struct feed_wish *wish,
+                      struct bytes *position)
 {
     uint64_t next, generation;
-    return feed_now(listener_feed(l), &no_wish, position, &next, &generation) && next == l->next &&
+    return feed_now(listener_feed(l), wish, position, &next, &generation) && next == l->next &&
            generation == l->generation;
 }
 
-// take_position makes the listener's token that of the journal's end; false if it is not there.
-static bool take_position(struct listener *l, struct bytes *token)
+// take_position writes the token of the journal's end; false if the listener is not there.
+static bool take_position(struct listener *l, const struct feed_wish *wish, struct bytes *token)
 {
     struct bytes position = {0};
-    bool there = is_at_end(l, &position);
+    bool there = is_at_end(l, wish, &position);
     const struct news news = {.token = bytes_slice(&position)};
     if (there) {
         bytes_clear(token);
@@ -57,7 +58,7 @@ static bool take_position(struct listener *l, struct bytes *token)
 static void send_progress(struct listener *l)
 {
     struct bytes position = {0};
-    bool there = is_at_end(l, &position);
+    bool there = is_at_end(l, &no_wish, &position);
     const struct news news = {.token = bytes_slice(&position)};
     if (there) {
         listener_write(l, "progress", &news);
@@ -98,7 +99,7 @@ static void deliver_poll(struct listener *l)
         listener_fail(l, 503, "the feed began anew; ask again");
     else if (listener_is_full(l) || result == FEED_LOST)
         listener_end(l);
-    else if ((l->told || l->late) && take_position(l, &l->token))
+    else if ((l->told || l->late) && take_position(l, &no_wish, &l->token))
         listener_end(l);
     else if (l->told || l->late)
         deliver_poll(l); // more has come meanwhile
@@ -164,15 +165,13 @@ void changes_go_live(struct listener *l, struct slice position)
 static void pay(struct listener *l)
 {
     const struct feed_wish wish = {.values = l->values};
-    struct bytes position = {0};
-    uint64_t next, generation;
-    bool there = feed_now(listener_feed(l), &wish, &position, &next, &generation);
-    if (l->state == LISTENER_LIVE && there && take_position(l, &position) &&
-        token_parse(bytes_slice(&position), listener_partitions(l), &l->from) == ERROR_NONE) {
+    struct bytes token = {0};
+    if (take_position(l, &wish, &token) &&
+        token_parse(bytes_slice(&token), listener_partitions(l), &l->from) == ERROR_NONE) {
         listener_drop_debt(l);
         past_begin(l);
     }
-    bytes_fini(&position);
+    bytes_fini(&token);
 }
 
 // ---------------------------------------------------------------- WAITS
@@ -245,17 +244,22 @@ void changes_deliver(struct worker *w)
     for_all(&w->listeners.polls, deliver);
 }
 
+static bool is_due(const struct listener *l)
+{
+    return l->debt && debt_is_due(l->debt, store_outlook(listener_worker(l)->store));
+}
+
 static void pay_if_owing(struct listener *l)
 {
     deliver(l);
-    if (l->debt && debt_is_due(l->debt, store_outlook(listener_worker(l)->store)))
+    if (l->state == LISTENER_LIVE && is_due(l))
         pay(l);
 }
 
 // end_if_owing ends a poll that can be told more when it asks again.
 static void end_if_owing(struct listener *l)
 {
-    if (!l->debt || !debt_is_due(l->debt, store_outlook(listener_worker(l)->store)))
+    if (!is_due(l))
         return;
     l->late = true;
     deliver(l);

@@ -928,7 +928,7 @@ int64_t follow_asked_us(const struct follow *f)
 {
     int64_t least = INT64_MAX;
     for (unsigned i = 0; i < f->count; i++)
-        if (!f->reader[i].away && !f->reader[i].behind && f->reader[i].told_us < least)
+        if (!f->reader[i].behind && f->reader[i].told_us < least)
             least = f->reader[i].told_us;
     return least;
 }
