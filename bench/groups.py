@@ -298,6 +298,7 @@ class Start(Group):
 class Memory(Group):
     name, title, unit = "memory", "Memory of sherd-server", "KB"
     most_rounds = 1
+    warm = False  # it would last as long
 
     def things(self):
         return [Thing("memory", "Sherd", self.measure)]
