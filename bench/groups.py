@@ -31,6 +31,7 @@ CURVE = (10, 25, 50, 75, 90)  # percent of the peak
 IDLE_CONNECTIONS = 10000
 PARTITIONS = (1, 8, 64)
 PARTITION_RATE = 10000
+SOAK_RATE = 10000       # so far below the peak that no neighbour on the machine can void an hour
 BULK_LINES = 100000
 STREAMS = 2
 
@@ -341,14 +342,16 @@ class Memory(Group):
         return connections
 
     def soak(self, sherd, pid, seed):
-        """Returns a sample a second while wrk and the watch are at work."""
-        samples = []
+        """Returns a sample a second, while each answer is compared."""
+        samples, seconds = [], self.bench.options.soak
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            clients = pool.submit(load.closed, sherd, SMALL, self.bench.options.soak, seed, writes=10)
-            while not clients.done():
+            client = pool.submit(load.at_rate, sherd, SMALL, SOAK_RATE, seconds, seed, "--writes", 10)
+            while not client.done():
                 samples.append(resident(pid))
                 time.sleep(1)
-            clients.result()
+            answers = client.result()["requests"]
+        if answers < 0.99 * SOAK_RATE * seconds:
+            raise Void("memory: only %d answers in %d s" % (answers, seconds))
         return samples
 
 
