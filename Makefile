@@ -16,7 +16,7 @@ WARNINGS  = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 LLHTTP    = /usr/share/llhttp
 # llhttp's own default is a build that accepts what smuggles requests.
 LLHTTP_FLAGS = -I/usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1
-PACKAGES  = libmariadb libevent_core jansson libxml-2.0 libsodium zlib
+PACKAGES  = libmariadb libevent_core jansson libxml-2.0 libsodium libssl libcrypto zlib
 ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -I. $(LLHTTP_FLAGS) $(PACKAGE_CFLAGS) $(WARNINGS) $(CFLAGS)
 ALL_LDFLAGS = $(CFLAGS) $(LDFLAGS)
 LIBS = $(PACKAGE_LIBS) -linih -lpthread
@@ -34,7 +34,7 @@ mains_c  = server/main.c sync/main.c
 parts_c  = $(base_c) $(conf_c) $(store_c) $(server_c) $(sync_c)
 headers  = $(wildcard base/*.h conf/*.h store/*.h server/*.h sync/*.h bench/*.h)
 tests_c  = $(wildcard tests/base/*.c tests/conf/*.c tests/store/*.c tests/server/*.c tests/sync/*.c)
-sources  = $(parts_c) $(mains_c) $(tests_c) $(wildcard tests/fuzz/*.c bench/*.c)
+sources  = $(parts_c) $(mains_c) $(tests_c) $(wildcard tests/fuzz/*.c tests/fail/*.c bench/*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
 library_o = $(call object,$(parts_c)) \
@@ -94,7 +94,7 @@ install: all
 	for p in sherd-server sherd-sync; do install -D -m 755 $(BUILD)/$$p "$(DESTDIR)$(PREFIX)/bin/$$p" || exit; done
 	install -D -m 644 configuration.cfg "$(DESTDIR)$(PREFIX)/share/sherd/configuration.cfg"
 	install -D -m 644 database_definition.sql "$(DESTDIR)$(PREFIX)/share/sherd/database_definition.sql"
-	for f in tools/sherd-sync.*; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/sherd/$${f#tools/}" || exit; done
+	for f in tools/sherd.service tools/sherd-sync.*; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/sherd/$${f#tools/}" || exit; done
 	for f in docs/*.md docs/page/*.png; do install -D -m 644 $$f "$(DESTDIR)$(PREFIX)/share/doc/sherd/$${f#docs/}" || exit; done
 
 uninstall:
@@ -108,7 +108,12 @@ check: packages-build packages-nodes packages-check
 	@$(MAKE) --no-print-directory -j2 all tests
 	@tools/check "$(BUILD)"
 
-tests: $(unit_tests)
+# Sanitizers bring an allocator of their own: no calls fail there on purpose.
+tests: $(unit_tests) $(if $(findstring sanitize,$(CFLAGS)),,$(BUILD)/tests/fail.so)
+
+$(BUILD)/tests/fail.so: tests/fail/fail.c
+	@mkdir -p $(@D)
+	$(call quiet,link)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 # The page in a real browser. CHROMIUM chooses another one than Debian's.
 .PHONY: check-page page-screenshots
@@ -126,6 +131,22 @@ faults: packages-build packages-nodes
 	@$(MAKE) --no-print-directory -j2 all
 	@SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} SHERD_SYNC=$${SHERD_SYNC:-$(abspath $(BUILD))/sherd-sync} \
 	  python3 tests/faults/run.py $(if $(SEEDS),--seeds $(SEEDS),--seed $(or $(SEED),1)) $(if $(FAULT),--only $(FAULT))
+
+# The corpus of raw requests through nginx and haproxy. CATEGORIES=framing,chunks for some of it.
+.PHONY: check-proxies
+check-proxies: packages-build packages-nodes
+	@tools/packages check examples
+	@$(MAKE) --no-print-directory -j2 all
+	@SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} \
+	  python3 tests/proxies/run.py $(if $(CATEGORIES),--only $(CATEGORIES))
+
+# Slow and many clients, no descriptors: what others notice. ATTACK="--only idle" and the like.
+.PHONY: attack
+attack: packages-build packages-nodes
+	@tools/packages attack
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench/rate
+	@BUILD="$(abspath $(BUILD))" SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} \
+	  python3 tests/attack/run.py $(ATTACK)
 
 # The applications in examples/, with daemons, partitions and workers that die.
 .PHONY: check-examples
@@ -163,15 +184,29 @@ SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -
 check-sanitized:
 	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/sanitized CFLAGS="$(SANITIZE)"
 
-FUZZ_SECONDS ?= 60
+# All tests under ThreadSanitizer.
+.PHONY: check-threads
+check-threads:
+	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/threads CFLAGS="-O1 -g -fsanitize=thread"
+
+# The unit tests under valgrind, which brings an allocator of its own, too.
+.PHONY: check-valgrind
+check-valgrind: packages-build packages-check
+	@tools/packages smoke
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/valgrind CFLAGS="-O1 -g -DOWN_ALLOCATOR=0" tests
+	@tools/check-valgrind "$(BUILD)/valgrind"
+
+FUZZ_SECONDS ?= 600
 fuzzers = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: fuzz
 fuzz:
-	@tools/packages build fuzz
+	@tools/packages build nodes check fuzz
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzzed CC=clang \
 	  CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" fuzzers
-	@tools/fuzz "$(BUILD)/fuzzed" $(FUZZ_SECONDS)
+	@AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 $(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/afl CC=afl-clang-fast CFLAGS="-O1 -g" \
+	  $(BUILD)/afl/fuzz/socket
+	@tools/fuzz "$(BUILD)/fuzzed" "$(BUILD)/afl" $(FUZZ_SECONDS)
 
 .PHONY: fuzzers
 fuzzers: $(fuzzers)
@@ -180,13 +215,19 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libsherd.a
 	@mkdir -p $(@D)
 	$(call quiet,link)$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+$(BUILD)/fuzz/socket: $(BUILD)/tests/fuzz/socket.o $(BUILD)/libsherd.a
+	@mkdir -p $(@D)
+	$(call quiet,link)$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+
+# Without a umask: a server that has become another user writes its counts, too.
 .PHONY: coverage
 coverage:
 	@tools/packages coverage
-	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/coverage CFLAGS="-O0 -g --coverage -fprofile-update=atomic"
-	gcovr --root . --filter '(base|conf|store|server|sync)/' --print-summary --txt $(BUILD)/coverage.txt \
-	  --html-details $(BUILD)/coverage/ $(BUILD)/coverage
-	@cat $(BUILD)/coverage.txt
+	@umask 0; SHERD_TEST_COVERAGE=yes $(MAKE) --no-print-directory check BUILD=$(BUILD)/coverage \
+	  CFLAGS="-O0 -g -DNDEBUG --coverage -fprofile-update=atomic"
+	@gcovr --root . --filter '(base|conf|store|server|sync)/' --exclude-unreachable-branches \
+	  --json-summary $(BUILD)/coverage/summary.json --html-details $(BUILD)/coverage/coverage.html $(BUILD)/coverage
+	@tools/coverage $(BUILD)/coverage/summary.json
 
 .PHONY: bench
 bench:
@@ -214,6 +255,9 @@ help:
 	@echo 'make check-page       the page in Chromium, TESTS=tests/page/test_live.mjs for one; page-screenshots for its pictures'
 	@echo 'make faults           a schedule of faults SEED=1, SEEDS=20 for many, FAULT=... only these'
 	@echo 'make check-examples   the tests of examples/'
+	@echo 'make check-proxies    the corpus of raw requests through nginx and haproxy'
+	@echo 'make check-threads    all of it under ThreadSanitizer        make check-valgrind   the unit tests under valgrind'
+	@echo 'make attack           slow and many clients: what others notice'
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench            beside its peers    make bench-smoke       instructions a request, RECORD=yes'
 	@echo 'make lint format check-layers check-headers coverage'

@@ -8,6 +8,11 @@
 
 #include "base/clock.h"
 
+enum {
+    MESSAGE_MAX = 2048,               // bytes; the rest is cut off
+    LINE_ROOM = 4 * MESSAGE_MAX + 64, // each byte escaped, behind time (24 bytes) and level (7)
+};
+
 static atomic_int wanted = LOG_INFO;
 
 void log_set_level(enum log_level level)
@@ -54,7 +59,7 @@ void log_write(enum log_level level, const char *format, ...)
 {
     if ((int)level > atomic_load(&wanted))
         return;
-    char message[2048];
+    char message[MESSAGE_MAX];
     va_list args;
     va_start(args, format);
     int len = vsnprintf(message, sizeof message, format, args);
@@ -63,13 +68,23 @@ void log_write(enum log_level level, const char *format, ...)
         return;
     size_t kept = (size_t)len < sizeof message ? (size_t)len : sizeof message - 1;
 
-    struct bytes line = {0};
+    // Of the stack: that memory is out has to be told, too.
+    char room[LINE_ROOM];
+    struct bytes line = {.data = room, .cap = sizeof room};
     log_time(&line);
     bytes_format(&line, " %-5s ", level_name(level));
     escape(&line, (struct slice){message, kept}, false);
     bytes_append_char(&line, '\n');
     // One write a line: lines of several threads never mix. Nobody could be told if it failed.
-    if (!bytes_failed(&line) && write(STDERR_FILENO, line.data, line.len) < 0)
+    if (write(STDERR_FILENO, line.data, line.len) < 0)
         (void)0;
-    bytes_fini(&line);
+}
+
+void log_lines(enum log_level level, const struct bytes *lines)
+{
+    struct slice rest = bytes_slice(lines);
+    while (rest.len) {
+        struct slice line = slice_token(&rest, '\n');
+        log_write(level, "%.*s", (int)line.len, line.data);
+    }
 }

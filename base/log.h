@@ -20,6 +20,9 @@ void log_set_level(enum log_level level);
 // log_write writes one line if `level` is wanted. Lines over 2 KB are cut.
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// log_lines is log_write for each line of a text.
+void log_lines(enum log_level level, const struct bytes *lines);
+
 // log_escape appends `s` with every byte outside printable ASCII, every quote and backslash as
 // \xNN.
 void log_escape(struct bytes *out, struct slice s);

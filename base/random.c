@@ -28,6 +28,11 @@ uint32_t random_below(uint32_t bound)
                      : randombytes_uniform(bound);
 }
 
+void random_secret(void *to, size_t len)
+{
+    randombytes_buf(to, len);
+}
+
 void random_seed(uint64_t seed)
 {
     seeded.on = true;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/faults.h"
@@ -19,6 +18,7 @@
 #include "conf/options.h"
 #include "conf/password.h"
 #include "conf/place.h"
+#include "conf/secret.h"
 
 enum {
     FILE_MAX = 1 << 20, // bytes; a thousand partitions need a quarter of it
@@ -77,7 +77,7 @@ static unsigned given(struct reading *r, size_t place, const char *name)
 static struct bytes *complain(struct reading *r, unsigned line, size_t place, const char *name)
 {
     struct bytes *out = faults_add(&r->faults, line);
-    place_title(place, out);
+    place_title(r->conf, place, out);
     if (name)
         bytes_format(out, " %s", name);
     bytes_append_text(out, ": ");
@@ -91,7 +91,7 @@ static struct bytes *complain_of_value(struct reading *r, unsigned line, size_t 
     if (o->secret)
         return complain(r, line, place, o->name);
     struct bytes *out = faults_add(&r->faults, line);
-    place_title(place, out);
+    place_title(r->conf, place, out);
     bytes_format(out, " %s =%s", o->name, value.len ? " " : "");
     append_shown(value, out);
     bytes_append_text(out, ": ");
@@ -102,7 +102,7 @@ static struct bytes *complain_of_value(struct reading *r, unsigned line, size_t 
 
 static void take_header(struct reading *r, const struct ini_item *item)
 {
-    size_t place = place_find(item->section);
+    size_t place = place_find(r->conf, item->section);
     if (place < PLACES) {
         if (!r->lines[place].header)
             r->lines[place].header = item->line;
@@ -114,14 +114,15 @@ static void take_header(struct reading *r, const struct ini_item *item)
     bytes_append_char(out, '[');
     log_escape(out, item->section);
     bytes_format(out,
-                 "]: unknown section; [store], [server], [sync], [partition-1] to [partition-%d]",
-                 CONF_PARTITIONS_MAX);
+                 "]: unknown section; [store], [server], [sync], [partition-1] to [partition-%d], "
+                 "[token-NAME], at most %d of them, NAME of at most %d of a-z, 0-9, - and _",
+                 CONF_PARTITIONS_MAX, CONF_TOKENS_MAX, CONF_TOKEN_NAME_MAX);
 }
 
 static void refuse_unknown(struct reading *r, size_t place, const struct ini_item *item)
 {
     struct bytes *out = faults_add(&r->faults, item->line);
-    place_title(place, out);
+    place_title(r->conf, place, out);
     bytes_append_char(out, ' ');
     append_shown(item->name, out);
     bytes_append_text(out, ": unknown option; ");
@@ -133,7 +134,7 @@ static void refuse_unknown(struct reading *r, size_t place, const struct ini_ite
 
 static void take_option(struct reading *r, const struct ini_item *item)
 {
-    size_t place = place_find(item->section);
+    size_t place = place_find(r->conf, item->section);
     if (place == PLACES)
         return; // its header is the fault
     const struct option *o = option_find(place_section(place), item->name);
@@ -190,7 +191,7 @@ static void add_defaults(struct reading *r)
 {
     for (size_t place = 0; place < PLACES; place++) {
         if (place >= PLACE_PARTITION && !r->lines[place].header)
-            continue;
+            continue; // not there
         size_t count;
         const struct option *o = options_of(place_section(place), &count);
         for (size_t i = 0; i < count; i++)
@@ -270,6 +271,50 @@ static void check_server_of(struct reading *r, size_t place)
                           "there is none with a socket; remove one of them");
     if (socket && !host)
         p->port = 0;
+}
+
+// check_pair: of the two options neither is of use without the other.
+static void check_pair(struct reading *r, size_t place, const char *one, const char *other)
+{
+    if (!given(r, place, one) == !given(r, place, other))
+        return;
+    const char *here = given(r, place, one) ? one : other;
+    bytes_format(complain(r, given(r, place, here), place, here), "of no use without %s",
+                 here == one ? other : one);
+}
+
+// check_secret tells what is wrong with a file that only its owner may see into.
+static void check_secret(struct reading *r, size_t place, const char *name)
+{
+    const struct option *o = find_option(place, name);
+    const char *path = option_text(o, place_base(r->conf, place));
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+    const char *problem = fd < 0 ? strerror(errno) : secret_problem(fd);
+    if (path && problem)
+        bytes_format(complain_of_value(r, *line_of(r, place, o), place, o, slice_of(path)),
+                     "%s; a file with chmod 600", problem);
+    if (fd >= 0)
+        close(fd);
+}
+
+// check_tls: a socket does not leave the machine, and who verifies needs to know by what.
+static void check_tls(struct reading *r, size_t place)
+{
+    static const char *const of_tls[] = {"tls_ca", "tls_certificate", "tls_key"};
+    const struct conf_partition *p = place_base(r->conf, place);
+    bool required = p->tls == CONF_TLS_REQUIRED;
+    if (required && given(r, place, "socket"))
+        bytes_append_text(complain(r, given(r, place, "tls"), place, "tls"),
+                          "not for a socket; it stays on this machine");
+    else if (required && !given(r, place, "tls_ca"))
+        bytes_append_text(complain(r, given(r, place, "tls"), place, "tls"),
+                          "required without tls_ca; a file of certificates to trust");
+    for (size_t i = 0; !required && i < sizeof of_tls / sizeof *of_tls; i++)
+        if (given(r, place, of_tls[i]))
+            bytes_append_text(complain(r, given(r, place, of_tls[i]), place, of_tls[i]),
+                              "of no use without tls = required");
+    check_pair(r, place, "tls_certificate", "tls_key");
+    check_secret(r, place, "tls_key");
 }
 
 // append_directory appends where relative paths begin: the directory of the file, made absolute.
@@ -423,9 +468,58 @@ static void check_partition(struct reading *r, size_t place)
     p->id = (unsigned)(place - PLACE_PARTITION + 1);
     check_server_of(r, place);
     resolve_paths(r, place);
+    check_tls(r, place);
     read_password(r, place);
     check_database(r, place);
     check_distinct(r, place);
+}
+
+static bool same_hash(const struct conf_token *a, const struct conf_token *b)
+{
+    return a->sha256 && b->sha256 && strcasecmp(a->sha256, b->sha256) == 0;
+}
+
+static void check_token(struct reading *r, size_t place)
+{
+    const struct conf_token *token = place_base(r->conf, place);
+    // Not if one of them was refused, which was told.
+    if (!token->read && !token->write && !token->admin && !faults_any(&r->faults))
+        bytes_append_text(complain(r, r->lines[place].header, place, NULL),
+                          "neither read nor write nor admin; it may do nothing");
+    for (const struct conf_token *other = r->conf->token; other < token; other++)
+        if (same_hash(other, token)) {
+            bytes_format(complain(r, given(r, place, "sha256"), place, "sha256"),
+                         "that of [token-%s]; each needs its own", other->name);
+            return;
+        }
+}
+
+// is_loopback tells whether only this machine can reach an address to listen on.
+static bool is_loopback(const char *listen)
+{
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
+           strncasecmp(listen, "localhost:", 10) == 0;
+}
+
+// check_listen: without tokens everybody who can connect may do everything.
+static void check_listen(struct reading *r)
+{
+    const struct conf_server *server = &r->conf->server;
+    if (server->listen && !is_loopback(server->listen) && !r->conf->tokens && !server->insecure)
+        bytes_append_text(
+            complain_of_value(r, given(r, PLACE_SERVER, "listen"), PLACE_SERVER,
+                              find_option(PLACE_SERVER, "listen"), slice_of(server->listen)),
+            "others could connect and there is no [token-NAME]; tokens, a loopback address, or "
+            "insecure = yes");
+}
+
+// check_memory: a cache that is full must leave room for requests.
+static void check_memory(struct reading *r)
+{
+    const struct conf_server *server = &r->conf->server;
+    if (server->memory && server->memory / 2 < server->cache)
+        bytes_append_text(complain(r, given(r, PLACE_SERVER, "memory"), PLACE_SERVER, "memory"),
+                          "less than twice the cache; more, or 0 for no limit");
 }
 
 static void check_rules(struct reading *r)
@@ -436,9 +530,16 @@ static void check_rules(struct reading *r)
         refuse_missing(r);
         refuse_beyond(r);
     }
-    for (size_t place = PLACE_PARTITION; place < PLACES; place++)
+    for (size_t place = PLACE_PARTITION; place < PLACE_TOKEN; place++)
         if (r->lines[place].header)
             check_partition(r, place);
+    for (size_t place = PLACE_TOKEN; place_exists(r->conf, place); place++)
+        check_token(r, place);
+    check_listen(r);
+    check_memory(r);
+    resolve_paths(r, PLACE_SERVER);
+    check_pair(r, PLACE_SERVER, "tls_certificate", "tls_key");
+    check_secret(r, PLACE_SERVER, "tls_key");
 }
 
 // Parsing ----------------------------------------------------------------------------------------
@@ -451,7 +552,8 @@ static enum error reading_init(struct reading *r)
         return ERROR_MEMORY;
     r->conf->test = r->test;
     r->conf->partition = calloc(CONF_PARTITIONS_MAX, sizeof *r->conf->partition);
-    return r->conf->partition ? ERROR_NONE : ERROR_MEMORY;
+    r->conf->token = calloc(CONF_TOKENS_MAX, sizeof *r->conf->token);
+    return r->conf->partition && r->conf->token ? ERROR_NONE : ERROR_MEMORY;
 }
 
 static void reading_fini(struct reading *r)
@@ -474,7 +576,7 @@ static struct conf *reading_take(struct reading *r)
         realloc(conf->partition, conf->store.partitions * sizeof *conf->partition);
     if (fit)
         conf->partition = fit;
-    return conf;
+    return conf; // the tokens keep their room
 }
 
 enum error conf_parse(const char *path, struct slice text, bool test, struct conf **conf,
@@ -531,15 +633,15 @@ static enum error read_text(int fd, char *data, size_t *len)
     return ERROR_TOO_LARGE;
 }
 
-static void warn_of_passwords(const char *path, int fd, const struct conf *conf)
+// refuse_open: what a file says that others may change is not to be done, and what it says may be
+// secret.
+static enum error refuse_open(const char *path, int fd, struct bytes *why)
 {
-    struct stat st;
-    bool shown = false;
-    for (unsigned i = 0; i < conf->store.partitions; i++)
-        shown = shown || (!conf->partition[i].password_file && *conf->partition[i].password);
-    if (shown && fstat(fd, &st) == 0 && (st.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)))
-        log_write(LOG_WARN,
-                  "%s holds a password and others may read it; chmod 600, or password_file", path);
+    const char *problem = secret_problem(fd);
+    if (!problem)
+        return ERROR_NONE;
+    bytes_format(why, "%s: %s; chmod 600\n", path, problem);
+    return bytes_failed(why) ? ERROR_MEMORY : ERROR_MALFORMED;
 }
 
 static enum error read_open(const char *path, int fd, struct conf **conf, struct bytes *why)
@@ -549,6 +651,8 @@ static enum error read_open(const char *path, int fd, struct conf **conf, struct
     char *data = malloc(FILE_MAX + 1);
     enum error error = data ? read_environment(&test, why) : ERROR_MEMORY;
     if (!error)
+        error = refuse_open(path, fd, why);
+    if (!error)
         error = read_text(fd, data, &len);
     if (error == ERROR_TOO_LARGE) {
         bytes_format(why, "%s: too long; at most %d bytes\n", path, FILE_MAX);
@@ -556,8 +660,6 @@ static enum error read_open(const char *path, int fd, struct conf **conf, struct
     }
     if (!error)
         error = conf_parse(path, (struct slice){data, len}, test, conf, why);
-    if (!error)
-        warn_of_passwords(path, fd, *conf);
     if (data)
         explicit_bzero(data, len);
     free(data);
@@ -581,6 +683,21 @@ enum error conf_read(const char *path, struct conf **conf, struct bytes *why)
     return error;
 }
 
+struct conf *conf_load(const char *path, int *exit_code)
+{
+    struct conf *conf;
+    struct bytes why = {0};
+    enum error error = conf_read(path, &conf, &why);
+    if (error == ERROR_MEMORY)
+        fprintf(stderr, "%s: %s\n", path, error_text(error));
+    else if (error)
+        fprintf(stderr, "%.*s", (int)why.len, why.data);
+    if (error)
+        *exit_code = error == ERROR_MEMORY ? EXIT_OTHER : EXIT_CONFIG;
+    bytes_fini(&why);
+    return conf;
+}
+
 static void free_texts(struct conf *conf, size_t place)
 {
     size_t count;
@@ -594,9 +711,11 @@ void conf_free(struct conf **conf)
 {
     if (!*conf)
         return;
-    for (size_t place = 0; place < place_count(*conf); place++)
-        free_texts(*conf, place);
+    for (size_t place = 0; place < PLACES; place++)
+        if (place_exists(*conf, place))
+            free_texts(*conf, place);
     free((*conf)->partition);
+    free((*conf)->token);
     free(*conf);
     *conf = NULL;
 }

@@ -14,6 +14,13 @@
 
 enum {
     CONF_PARTITIONS_MAX = 1000, // ids are 1..1000: a version keeps them in ten bits
+    CONF_TOKENS_MAX = 100,
+    CONF_TOKEN_NAME_MAX = 32, // bytes
+};
+
+enum conf_tls {
+    CONF_TLS_OFF,
+    CONF_TLS_REQUIRED,
 };
 
 // One database server and schema. Strings are owned by the conf that holds it.
@@ -26,6 +33,10 @@ struct conf_partition {
     char *password;      // never logged, never printed; "" for none
     char *password_file; // absolute path that the password was read from, or NULL
     char *database;      // as used: with test_ in front in test mode
+    enum conf_tls tls;
+    char *tls_ca;          // absolute; there when TLS is required
+    char *tls_certificate; // absolute, or NULL: what the client shows
+    char *tls_key;         // absolute; there with the certificate
     unsigned weight;
 };
 
@@ -40,20 +51,38 @@ struct conf_store {
 };
 
 struct conf_server {
-    char *listen;          // "host:port", "[v6]:port"
-    unsigned threads;      // 0 = one a core
-    unsigned clients;      // connections of clients in all, at most
-    size_t max_value;      // bytes
-    unsigned pipeline;     // unanswered requests on one connection, at most
-    unsigned head_timeout; // ms from a request's first byte to the end of its header block
-    unsigned idle_timeout; // ms that a connection may wait between requests
-    unsigned body_rate;    // bytes a second that a body must keep up
-    unsigned stop_timeout; // ms that requests in flight may take after SIGTERM
+    char *listen;                 // "host:port", "[v6]:port"
+    unsigned threads;             // 0 = one a core
+    unsigned clients;             // connections of clients in all, at most
+    unsigned clients_per_address; // 0 = any number
+    unsigned listeners;           // of the feed
+    size_t memory;                // bytes; 0 = any number
+    size_t max_value;             // bytes
+    unsigned pipeline;            // unanswered requests on one connection, at most
+    unsigned head_timeout;        // ms from a request's first byte to the end of its header block
+    unsigned idle_timeout;        // ms that a connection may wait between requests
+    unsigned body_rate;           // bytes a second that a body must keep up
+    unsigned stop_timeout;        // ms that requests in flight may take after SIGTERM
     enum log_level log_level;
     char *access_log;         // NULL = none, "-" = standard output, else a file
     size_t cache;             // bytes; 0 = none
     unsigned cache_staleness; // ms
+    char *tls_certificate;    // absolute; NULL = clients speak in clear
+    char *tls_key;            // absolute; there with the certificate
+    char *user;               // that root becomes; NULL = none
     bool allow_clear;         // DELETE /keys/prefix: outside test mode
+    bool insecure;            // without tokens: for any address and any Host
+    char *cors_origins;       // of foreign pages that may ask; NULL = none
+};
+
+// Who may ask for what. Strings are owned by the conf that holds it.
+struct conf_token {
+    char name[CONF_TOKEN_NAME_MAX + 1]; // NAME of [token-NAME]
+    char *sha256;                       // of the token, in hexadecimal
+    char *read;                         // prefixes of keys, as OPTION_PREFIXES; NULL = none
+    char *write;                        // the same
+    bool admin;                         // /status, /metrics
+    unsigned rate;                      // requests a second; 0 = as many as there are
 };
 
 // What sherd-sync reads; the server ignores it.
@@ -72,6 +101,8 @@ struct conf {
     struct conf_server server;
     struct conf_sync sync;
     struct conf_partition *partition; // [store.partitions], partition[i].id == i + 1
+    unsigned tokens;
+    struct conf_token *token; // [tokens], in the order of the file
 };
 
 // conf_read reads and checks the file at `path` and the environment variable SHERD_ENV. On success
@@ -80,6 +111,10 @@ struct conf {
 // "path: ..." or "SHERD_ENV: ..." where no line is to blame. Values of secret options never appear.
 // ERROR_MALFORMED (a wrong file), ERROR_SYSTEM (cannot be read), ERROR_MEMORY (`why` is of no use).
 enum error conf_read(const char *path, struct conf **conf, struct bytes *why) MUST_USE;
+
+// conf_load is conf_read at the start of a program. NULL: standard error says why, and *exit_code
+// is what to end with, EXIT_CONFIG, or EXIT_OTHER if there was no memory.
+struct conf *conf_load(const char *path, int *exit_code) MUST_USE;
 
 // conf_parse is conf_read on bytes in memory; `path` serves the messages and is what relative paths
 // in the text are relative to. Files named by password_file are read.
@@ -93,10 +128,13 @@ void conf_free(struct conf **conf);
 // passwords shown as `********`.
 void conf_print(const struct conf *conf, struct bytes *out);
 
-// conf_adopt takes from `fresh` into `conf` every option that may change while running. For each
-// other option that differs, `why` gets a line that names it and says that it needs a restart.
-// ERROR_MEMORY: nothing was taken.
-enum error conf_adopt(struct conf *conf, const struct conf *fresh, struct bytes *why) MUST_USE;
+// conf_adopt takes from `fresh` into `conf` every option that may change while running, and all
+// tokens, for which `fresh` gets those of before. For each other option that differs, `why` gets a
+// line that names it and says that it needs a restart. ERROR_MEMORY: nothing was taken.
+enum error conf_adopt(struct conf *conf, struct conf *fresh, struct bytes *why) MUST_USE;
+
+// conf_is_token_name tells whether NAME may stand in [token-NAME].
+bool conf_is_token_name(struct slice name);
 
 // conf_reference appends the table of all options in Markdown: docs/configuration.md holds it.
 void conf_reference(struct bytes *out);

@@ -17,6 +17,8 @@
     .section = OPTION_SYNC, .name = #field, .offset = offsetof(struct conf_sync, field)
 #define PARTITION(field)                                                                           \
     .section = OPTION_PARTITION, .name = #field, .offset = offsetof(struct conf_partition, field)
+#define TOKEN(field)                                                                               \
+    .section = OPTION_TOKEN, .name = #field, .offset = offsetof(struct conf_token, field)
 #define FROM_TO(type_, min_, max_) .type = type_, .min = min_, .max = max_
 
 enum {
@@ -54,16 +56,31 @@ static const struct option options[] = {
     {SERVER(threads), FROM_TO(OPTION_INTEGER, 0, 256), .zero = "auto", .fallback = "auto",
      .help = "Event loops, one a thread; auto (or 0) is one a core."},
     {SERVER(clients), FROM_TO(OPTION_INTEGER, 1, 1000000), .fallback = "20000",
-     .help = "Connections of clients in all, at most."},
+     .help = "Connections of clients in all, at most; each thread takes an equal share of them, "
+             "more are answered 503."},
+    {SERVER(clients_per_address), FROM_TO(OPTION_INTEGER, 0, 1000000), .fallback = "0",
+     .reload = true,
+     .help = "Connections of one client's address (of IPv6: its /64), at most; 0 for no limit, as "
+             "behind a load balancer, which has one address."},
+    {SERVER(listeners), FROM_TO(OPTION_INTEGER, 1, 1000000), .fallback = "20000", .reload = true,
+     .help = "Listeners of /changes in all, at most; more are answered 503."},
+    {SERVER(memory), FROM_TO(OPTION_SIZE, 0, 1024 * 1024ull * M), .fallback = "1024M",
+     .reload = true,
+     .help = "Memory that the server may have taken, at least twice the cache; while it has more, "
+             "requests for keys, lists, "
+             "bulks and changes are answered 503; 0 for no limit."},
     {SERVER(max_value), FROM_TO(OPTION_SIZE, 1, 16 * M), .fallback = "1M",
      .help = "Bytes of a value, at most; a longer one is answered 413."},
     {SERVER(pipeline), FROM_TO(OPTION_INTEGER, 1, 1000), .fallback = "16", .reload = true,
      .help = "Unanswered requests on one connection, at most; more are left unread."},
     {SERVER(head_timeout), FROM_TO(OPTION_DURATION, 100 * MS, 10 * MINUTE), .fallback = "5s",
      .reload = true,
-     .help = "From the first byte of a request to the end of its header block, at most."},
+     .help = "From the first byte of a request to the end of its header block, at most; also for a "
+             "TLS handshake."},
     {SERVER(idle_timeout), FROM_TO(OPTION_DURATION, 1 * SECOND, 1 * HOUR), .fallback = "1m",
-     .reload = true, .help = "How long a connection may wait between two requests."},
+     .reload = true,
+     .help = "How long a connection may wait between two requests, and how long a client may take "
+             "nothing of an answer."},
     {SERVER(body_rate), FROM_TO(OPTION_INTEGER, 0, 1000000000), .fallback = "1000", .reload = true,
      .help = "Bytes a second that a body must keep up on average; 0 for none."},
     {SERVER(stop_timeout), FROM_TO(OPTION_DURATION, 100 * MS, 60 * SECOND), .fallback = "5s",
@@ -80,6 +97,21 @@ static const struct option options[] = {
              "recently."},
     {SERVER(allow_clear), .type = OPTION_BOOLEAN, .fallback = "no", .reload = true,
      .help = "Whether DELETE of a prefix may clear it outside of test mode."},
+    {SERVER(tls_certificate), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
+     .reload = true,
+     .help = "A chain of certificates in PEM, the server's own first: clients then speak TLS; "
+             "relative to the directory of this file, as the next."},
+    {SERVER(tls_key), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "", .reload = true,
+     .help = "The private key of the certificate, in PEM; only its owner may read it (chmod 600)."},
+    {SERVER(user), FROM_TO(OPTION_STRING, 1, 32), .fallback = "",
+     .help = "Who the server becomes before it answers anybody, if root starts it; files that a "
+             "reload reads must be that user's."},
+    {SERVER(insecure), .type = OPTION_BOOLEAN, .fallback = "no", .reload = true,
+     .help = "Whether, without any token, everybody who can connect may do everything: listen may "
+             "be any address, and Host is not looked at."},
+    {SERVER(cors_origins), FROM_TO(OPTION_ORIGINS, 0, INI_VALUE_MAX), .fallback = "",
+     .reload = true,
+     .help = "Pages of which other origins may ask (CORS), such as https://app.example.com."},
 
     {SYNC(threads), FROM_TO(OPTION_INTEGER, 1, 64), .fallback = "4", .reload = true,
      .help =
@@ -115,8 +147,29 @@ static const struct option options[] = {
              "to the directory of this file."},
     {PARTITION(database), FROM_TO(OPTION_DATABASE, 1, 64), .fallback = "sherd",
      .help = "The database; test mode puts test_ in front."},
+    {PARTITION(tls), .type = OPTION_TLS, .fallback = "off",
+     .help = "Whether the connection must be TLS and the server show a certificate for host."},
+    {PARTITION(tls_ca), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
+     .help = "The certificates, in PEM, one of which must have signed the server's; required with "
+             "tls; relative to the directory of this file, as the next two."},
+    {PARTITION(tls_certificate), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
+     .help = "A certificate in PEM to show, if the server wants one."},
+    {PARTITION(tls_key), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
+     .help = "The private key of tls_certificate, in PEM; only its owner may read it (chmod 600)."},
     {PARTITION(weight), FROM_TO(OPTION_INTEGER, 1, 1000), .fallback = "1",
      .help = "The share of keys that this partition owns, relative to the others."},
+
+    {TOKEN(sha256), FROM_TO(OPTION_HASH, 64, 64), .reload = true,
+     .help = "The SHA-256 of the token; `sherd-server --new-token NAME` makes both."},
+    {TOKEN(read), FROM_TO(OPTION_PREFIXES, 0, INI_VALUE_MAX), .fallback = "", .reload = true,
+     .help = "The keys that it may read, list and listen to, by their prefixes; * for all."},
+    {TOKEN(write), FROM_TO(OPTION_PREFIXES, 0, INI_VALUE_MAX), .fallback = "", .reload = true,
+     .help = "The keys that it may put and delete, by their prefixes; * for all."},
+    {TOKEN(admin), .type = OPTION_BOOLEAN, .fallback = "no", .reload = true,
+     .help = "Whether it may read /status and /metrics."},
+    {TOKEN(rate), FROM_TO(OPTION_INTEGER, 0, 1000000), .fallback = "0", .reload = true,
+     .help = "Requests a second, at most, of which it may save up one second; more are answered "
+             "429; 0 for no limit."},
 };
 
 enum { OPTIONS = sizeof options / sizeof *options };
@@ -131,12 +184,17 @@ static const struct unit sizes[] = {{"M", M}, {"K", K}, {"", 1}, {NULL, 0}};
 static const struct unit durations[] = {{"h", HOUR}, {"m", MINUTE}, {"s", SECOND},
                                         {"ms", MS},  {"", MS},      {NULL, 0}};
 
-static const char *const levels[] = {"error", "warn", "info", "debug"};
+// The words of types that are one of a few, in the order of their numbers.
+static const struct words {
+    size_t count;
+    const char *word[4];
+} booleans = {2, {"no", "yes"}}, levels = {4, {"error", "warn", "info", "debug"}},
+  tls = {2, {"off", "required"}};
 
 const struct option *options_of(enum option_section section, size_t *count)
 {
     size_t first = 0;
-    while (first < OPTIONS && options[first].section != section)
+    while (options[first].section != section) // each has some
         first++;
     *count = 0;
     while (first + *count < OPTIONS && options[first + *count].section == section)
@@ -186,6 +244,8 @@ static unsigned long long number_in(const struct option *o, const void *base)
         return *(const bool *)field;
     case OPTION_LEVEL:
         return *(const enum log_level *)field;
+    case OPTION_TLS:
+        return *(const enum conf_tls *)field;
     default:
         assert(!option_is_text(o));
         return *(const unsigned *)field;
@@ -204,6 +264,9 @@ static void set_number(const struct option *o, void *base, unsigned long long nu
         break;
     case OPTION_LEVEL:
         *(enum log_level *)field = (enum log_level)number;
+        break;
+    case OPTION_TLS:
+        *(enum conf_tls *)field = (enum conf_tls)number;
         break;
     default:
         assert(!option_is_text(o) && number <= UINT_MAX);
@@ -249,11 +312,26 @@ static enum error read_number(const struct option *o, struct slice value,
     return *number < o->min ? ERROR_TOO_LARGE : ERROR_NONE;
 }
 
-static enum error read_word(const char *const *words, size_t count, struct slice value,
+// words_of returns NULL for what is a number.
+static const struct words *words_of(const struct option *o)
+{
+    switch (o->type) {
+    case OPTION_BOOLEAN:
+        return &booleans;
+    case OPTION_LEVEL:
+        return &levels;
+    case OPTION_TLS:
+        return &tls;
+    default:
+        return NULL;
+    }
+}
+
+static enum error read_word(const struct words *words, struct slice value,
                             unsigned long long *number)
 {
-    for (size_t i = 0; i < count; i++)
-        if (slice_equal(slice_of(words[i]), value)) {
+    for (size_t i = 0; i < words->count; i++)
+        if (slice_equal(slice_of(words->word[i]), value)) {
             *number = i;
             return ERROR_NONE;
         }
@@ -263,16 +341,12 @@ static enum error read_word(const char *const *words, size_t count, struct slice
 static enum error parse_number(const struct option *o, struct slice value,
                                unsigned long long *number)
 {
-    static const char *const answers[] = {"no", "yes"};
     if (o->zero && slice_equal(slice_of(o->zero), value)) {
         *number = 0;
         return ERROR_NONE;
     }
-    if (o->type == OPTION_BOOLEAN)
-        return read_word(answers, 2, value, number);
-    if (o->type == OPTION_LEVEL)
-        return read_word(levels, sizeof levels / sizeof *levels, value, number);
-    return read_number(o, value, number);
+    const struct words *words = words_of(o);
+    return words ? read_word(words, value, number) : read_number(o, value, number);
 }
 
 static bool is_alnum(char c)
@@ -318,7 +392,7 @@ static bool is_host_name(struct slice s)
         if (!all_of(label, "-_") || label.len > 63 || label.data[0] == '-')
             return false;
     }
-    return is_ip(AF_INET, s) || (label.len && !is_number(label));
+    return is_ip(AF_INET, s) || !is_number(label);
 }
 
 static bool is_host(struct slice s)
@@ -342,6 +416,54 @@ static bool is_address(struct slice s)
            is_ip(AF_INET6, (struct slice){host.data + 1, host.len - 2});
 }
 
+static bool is_hexadecimal(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool all_hexadecimal(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_hexadecimal(s.data[i]))
+            return false;
+    return true;
+}
+
+// is_list is true if `is_item` is, of each item between commas.
+static bool is_list(struct slice list, bool (*is_item)(struct slice item))
+{
+    struct slice rest = list;
+    while (rest.data)
+        if (!is_item(slice_trim(slice_token(&rest, ','))))
+            return false;
+    return true;
+}
+
+// is_prefix: not empty, for that would be everything, and %XX only where it is complete.
+static bool is_prefix(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] == ' ' || s.data[i] == '\t') // no other control byte comes out of a file
+            return false;
+        if (s.data[i] == '%' &&
+            (i + 2 >= s.len || !is_hexadecimal(s.data[i + 1]) || !is_hexadecimal(s.data[i + 2])))
+            return false;
+    }
+    return s.len > 0;
+}
+
+// is_origin: scheme, host, and the port if it is not the scheme's; as browsers write it.
+static bool is_origin(struct slice s)
+{
+    struct slice scheme = slice_starts(s, SLICE("https://")) ? SLICE("https://") : SLICE("http://");
+    if (!slice_starts(s, scheme))
+        return false;
+    struct slice rest = {s.data + scheme.len, s.len - scheme.len};
+    return is_address(rest) || is_host(rest) ||
+           (rest.len > 2 && rest.data[0] == '[' && rest.data[rest.len - 1] == ']' &&
+            is_ip(AF_INET6, (struct slice){rest.data + 1, rest.len - 2}));
+}
+
 static bool is_well_formed(const struct option *o, struct slice value)
 {
     switch (o->type) {
@@ -351,6 +473,12 @@ static bool is_well_formed(const struct option *o, struct slice value)
         return is_address(value);
     case OPTION_DATABASE:
         return all_of(value, "_$-");
+    case OPTION_HASH:
+        return all_hexadecimal(value);
+    case OPTION_PREFIXES:
+        return is_list(value, is_prefix);
+    case OPTION_ORIGINS:
+        return is_list(value, is_origin);
     default:
         return memchr(value.data, 0, value.len) == NULL;
     }
@@ -424,10 +552,8 @@ void option_show(const struct option *o, const void *base, struct bytes *out)
     unsigned long long number = number_in(o, base);
     if (o->zero && number == 0)
         bytes_append_text(out, o->zero);
-    else if (o->type == OPTION_BOOLEAN)
-        bytes_append_text(out, number ? "yes" : "no");
-    else if (o->type == OPTION_LEVEL)
-        bytes_append_text(out, levels[number]);
+    else if (words_of(o))
+        bytes_append_text(out, words_of(o)->word[number]);
     else
         show_number(o, number, out);
 }
@@ -441,12 +567,15 @@ static void accept_bounds(const struct option *o, struct bytes *out)
 
 void option_accepts(const struct option *o, struct bytes *out)
 {
-    switch (o->type) {
+    switch (o->type) { // GCOVR_EXCL_BR_LINE: all are there
     case OPTION_BOOLEAN:
         bytes_append_text(out, "yes or no");
         break;
     case OPTION_LEVEL:
         bytes_append_text(out, "error, warn, info or debug");
+        break;
+    case OPTION_TLS:
+        bytes_append_text(out, "off or required");
         break;
     case OPTION_INTEGER:
         accept_bounds(o, out);
@@ -467,6 +596,15 @@ void option_accepts(const struct option *o, struct bytes *out)
         break;
     case OPTION_DATABASE:
         bytes_format(out, "%llu to %llu letters, digits, _, $ or -", o->min, o->max);
+        break;
+    case OPTION_HASH:
+        bytes_append_text(out, "64 hexadecimal digits");
+        break;
+    case OPTION_PREFIXES:
+        bytes_append_text(out, "prefixes of keys, percent-encoded, with commas between, or *");
+        break;
+    case OPTION_ORIGINS:
+        bytes_append_text(out, "origins such as https://example.com:8443, with commas between");
         break;
     case OPTION_STRING:
     case OPTION_PATH:
@@ -495,6 +633,12 @@ static const char *noun_of(const struct option *o)
         return "not an address";
     case OPTION_DATABASE:
         return "not the name of a database";
+    case OPTION_HASH:
+        return "not a SHA-256";
+    case OPTION_PREFIXES:
+        return "not prefixes";
+    case OPTION_ORIGINS:
+        return "not origins";
     default:
         return "not understood";
     }
@@ -505,7 +649,9 @@ void option_explain(const struct option *o, struct slice value, enum error error
     if (value.len == 0)
         bytes_append_text(out, "empty");
     else if (error == ERROR_TOO_LARGE)
-        bytes_append_text(out, option_is_text(o) ? "too long" : "out of bounds");
+        bytes_append_text(out, !option_is_text(o)   ? "out of bounds"
+                               : value.len < o->min ? "too short"
+                                                    : "too long");
     else
         bytes_append_text(out, noun_of(o));
     bytes_append_text(out, "; ");
@@ -514,6 +660,6 @@ void option_explain(const struct option *o, struct slice value, enum error error
 
 void options_title(enum option_section section, struct bytes *out)
 {
-    static const char *const titles[] = {"store", "server", "sync", "partition-N"};
+    static const char *const titles[] = {"store", "server", "sync", "partition-N", "token-NAME"};
     bytes_append_text(out, titles[section]);
 }

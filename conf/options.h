@@ -16,6 +16,7 @@ enum option_section {
     OPTION_SERVER,    // in struct conf_server
     OPTION_SYNC,      // in struct conf_sync
     OPTION_PARTITION, // in struct conf_partition
+    OPTION_TOKEN,     // in struct conf_token
 };
 
 enum option_type {
@@ -24,15 +25,19 @@ enum option_type {
     OPTION_DURATION, // unsigned: milliseconds, or with ms, s, m or h
     OPTION_BOOLEAN,  // bool: yes or no
     OPTION_LEVEL,    // enum log_level
+    OPTION_TLS,      // enum conf_tls: off or required
     OPTION_STRING,   // char *, as all below
     OPTION_PATH,     // of a file; conf makes it absolute
     OPTION_HOST,     // a name, an IPv4 or an IPv6 address
     OPTION_ADDRESS,  // host:port, an IPv6 address in [ ]
     OPTION_DATABASE, // letters, digits, _, $ and -
+    OPTION_HASH,     // 64 hexadecimal digits
+    OPTION_PREFIXES, // of keys, percent-encoded, with commas between; * for all
+    OPTION_ORIGINS,  // of pages (RFC 6454), with commas between
 };
 
 enum {
-    OPTIONS_MAX = 16, // in one section
+    OPTIONS_MAX = 32, // in one section
 };
 
 struct option {
@@ -91,7 +96,7 @@ void option_show(const struct option *o, const void *base, struct bytes *out);
 // option_accepts appends what may stand as the value, in words.
 void option_accepts(const struct option *o, struct bytes *out);
 
-// options_title appends the name of a section: store, server, partition-N.
+// options_title appends the name of a section: store, server, partition-N, token-NAME.
 void options_title(enum option_section section, struct bytes *out);
 
 #endif

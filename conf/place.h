@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The sections of a configuration by number: store, server, sync, then the partitions. For conf/
-// alone.
+// The sections of a configuration by number: store, server, sync, then the partitions, then the
+// tokens. For conf/ alone.
 #ifndef CONF_PLACE_H
 #define CONF_PLACE_H
 
@@ -14,12 +14,14 @@ enum {
     PLACE_STORE,
     PLACE_SERVER,
     PLACE_SYNC,
-    PLACE_PARTITION, // of partition 1
-    PLACES = PLACE_PARTITION + CONF_PARTITIONS_MAX,
+    PLACE_PARTITION,                                     // of partition 1
+    PLACE_TOKEN = PLACE_PARTITION + CONF_PARTITIONS_MAX, // of the first in the file
+    PLACES = PLACE_TOKEN + CONF_TOKENS_MAX,
 };
 
-// place_find returns the number of the section of that name, PLACES if there is none.
-size_t place_find(struct slice section);
+// place_find returns the number of the section of that name, PLACES if there is none. A token that
+// `conf` does not have yet is added.
+size_t place_find(struct conf *conf, struct slice section);
 
 // place_section returns whose options a section has.
 enum option_section place_section(size_t place);
@@ -29,9 +31,9 @@ void *place_base(struct conf *conf, size_t place);
 const void *place_base_in(const struct conf *conf, size_t place);
 
 // place_title appends `[store]`, `[partition-1]`.
-void place_title(size_t place, struct bytes *out);
+void place_title(const struct conf *conf, size_t place, struct bytes *out);
 
-// place_count returns how many sections `conf` has.
-size_t place_count(const struct conf *conf);
+// place_exists tells whether `conf` has that section.
+bool place_exists(const struct conf *conf, size_t place);
 
 #endif

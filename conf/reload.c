@@ -52,7 +52,7 @@ static void tell_differences(const struct conf *conf, const struct conf *fresh, 
     for (size_t i = 0; i < count; i++) {
         if (o[i].reload || option_equal(&o[i], old, new))
             continue;
-        place_title(place, why);
+        place_title(fresh, place, why);
         bytes_format(why, " %s", o[i].name);
         if (!o[i].secret && option_is_set(&o[i], new)) {
             bytes_append_text(why, " = ");
@@ -62,14 +62,28 @@ static void tell_differences(const struct conf *conf, const struct conf *fresh, 
     }
 }
 
-enum error conf_adopt(struct conf *conf, const struct conf *fresh, struct bytes *why)
+static void exchange_tokens(struct conf *conf, struct conf *fresh)
 {
-    size_t both = place_count(conf) < place_count(fresh) ? place_count(conf) : place_count(fresh);
-    for (size_t place = 0; place < both; place++)
-        tell_differences(conf, fresh, place, why);
+    struct conf_token *token = conf->token;
+    unsigned tokens = conf->tokens;
+    conf->token = fresh->token;
+    conf->tokens = fresh->tokens;
+    fresh->token = token;
+    fresh->tokens = tokens;
+}
+
+enum error conf_adopt(struct conf *conf, struct conf *fresh, struct bytes *why)
+{
+    for (size_t place = 0; place < PLACE_TOKEN; place++)
+        if (place_exists(conf, place) && place_exists(fresh, place))
+            tell_differences(conf, fresh, place, why);
     if (bytes_failed(why))
         return ERROR_MEMORY;
-    // No option of the other sections may change while running; the tests hold it so.
+    // No option of [store] and the partitions may change while running; the tests hold it so.
     enum error error = adopt_section(conf, fresh, PLACE_SERVER);
-    return error ? error : adopt_section(conf, fresh, PLACE_SYNC);
+    if (!error)
+        error = adopt_section(conf, fresh, PLACE_SYNC);
+    if (!error)
+        exchange_tokens(conf, fresh);
+    return error;
 }

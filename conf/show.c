@@ -4,10 +4,10 @@
 #include "conf/options.h"
 #include "conf/place.h"
 
-// is_shown is false for what is not there, and for a password that has its file.
+// is_shown is false for what is not there, and for a password, the only secret, that has its file.
 static bool is_shown(const struct option *o, const void *base)
 {
-    if (o->secret && o->section == OPTION_PARTITION) {
+    if (o->secret) {
         const struct conf_partition *p = base;
         return !p->password_file;
     }
@@ -19,7 +19,7 @@ static void print_section(const struct conf *conf, size_t place, struct bytes *o
     const void *base = place_base_in(conf, place);
     size_t count;
     const struct option *o = options_of(place_section(place), &count);
-    place_title(place, out);
+    place_title(conf, place, out);
     bytes_append_char(out, '\n');
     for (size_t i = 0; i < count; i++) {
         if (!is_shown(&o[i], base))
@@ -34,7 +34,9 @@ static void print_section(const struct conf *conf, size_t place, struct bytes *o
 
 void conf_print(const struct conf *conf, struct bytes *out)
 {
-    for (size_t place = 0; place < place_count(conf); place++) {
+    for (size_t place = 0; place < PLACES; place++) {
+        if (!place_exists(conf, place))
+            continue;
         if (place)
             bytes_append_char(out, '\n');
         print_section(conf, place, out);
@@ -73,4 +75,6 @@ void conf_reference(struct bytes *out)
     reference_of(OPTION_SYNC, out);
     bytes_append_char(out, '\n');
     reference_of(OPTION_PARTITION, out);
+    bytes_append_char(out, '\n');
+    reference_of(OPTION_TOKEN, out);
 }

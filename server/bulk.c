@@ -7,11 +7,10 @@
 // waits (a slot is a good enough hash of the key, and a rare false alarm costs only a moment).
 #include "server/bulk.h"
 
-#include <jansson.h>
-#include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+#include "server/bulk_line.h"
 #include "server/document.h"
 #include "server/http.h"
 #include "server/reply.h"
@@ -31,15 +30,11 @@ struct bulk;
 // One line: its operation, and its result once there is one.
 struct entry {
     struct bulk *bulk;
-    struct operation operation;
-    struct precondition precondition;
+    struct bulk_line line;
     unsigned slot;
     bool done;
-    struct bytes value; // owned
+    bool again; // to be asked once more: there was no memory for what it brought
     struct bytes result;
-    size_t key_len;
-    char key[KEY_MAX];
-    char type[TYPE_MAX];
 };
 
 struct bulk {
@@ -50,9 +45,11 @@ struct bulk {
     bool ended;         // the body is complete
     bool blocked;       // the next line waits for blocked_slot, or for memory
     unsigned blocked_slot;
-    size_t held;    // bytes of values and results in the window
-    size_t largest; // result so far: what a get under way may bring
-    size_t first;   // entries first .. first + count - 1 (modulo WINDOW) are under way
+    size_t held;      // bytes of values and results in the window
+    size_t largest;   // result so far: what an operation under way may bring
+    size_t under_way; // operations in the store
+    size_t again;     // entries that are to be asked again
+    size_t first;     // entries first .. first + count - 1 (modulo WINDOW) are under way
     size_t count;
     uint8_t busy[SLOT_COUNT]; // operations under way by slot
     struct entry entry[WINDOW];
@@ -73,13 +70,14 @@ static void end_line(struct entry *e)
 static void fail_line(struct entry *e, unsigned status, const char *detail)
 {
     struct bytes *out = &e->result;
+    bytes_shrink(&e->line.value, 0);
     bytes_append_slice(out, SLICE("{\"status\":"));
     bytes_append_number(out, status);
     bytes_append_char(out, ',');
     document_append_bytes(out, "detail", slice_of(detail));
-    if (e->key_len) {
+    if (e->line.key_len) {
         bytes_append_char(out, ',');
-        document_append_bytes(out, "key", (struct slice){e->key, e->key_len});
+        document_append_bytes(out, "key", (struct slice){e->line.key, e->line.key_len});
     }
     end_line(e);
 }
@@ -122,10 +120,10 @@ static void write_result(struct entry *e, const struct outcome *outcome)
     }
     struct bytes *out = &e->result;
     bytes_append_char(out, '{');
-    document_append_bytes(out, "key", (struct slice){e->key, e->key_len});
+    document_append_bytes(out, "key", (struct slice){e->line.key, e->line.key_len});
     bytes_append_slice(out, SLICE(",\"status\":"));
-    bytes_append_number(out, success_status(&e->operation, outcome));
-    if (e->operation.kind != OPERATION_GET) {
+    bytes_append_number(out, success_status(&e->line.operation, outcome));
+    if (e->line.operation.kind != OPERATION_GET) {
         bytes_append_char(out, ',');
         document_append_version(out, outcome->stamp.version);
     } else if (outcome->found) {
@@ -136,193 +134,49 @@ static void write_result(struct entry *e, const struct outcome *outcome)
     end_line(e);
 }
 
+// is_too_much tells of a value for which there is no memory. That of the first line always has
+// some.
+static bool is_too_much(const struct entry *e, const struct outcome *outcome)
+{
+    const struct bulk *b = e->bulk;
+    return outcome->found && e->line.operation.kind == OPERATION_GET && e != &b->entry[b->first] &&
+           b->held + outcome->pair.value.len > HELD_MAX;
+}
+
 static void on_done(struct operation *operation, const struct outcome *outcome)
 {
-    struct entry *e = CONTAINER_OF(operation, struct entry, operation);
+    struct entry *e = CONTAINER_OF(operation, struct entry, line.operation);
     struct bulk *b = e->bulk;
     if (!request_release(b->request))
         return;
-    b->busy[e->slot]--;
-    write_result(e, outcome);
-    b->held -= e->value.len;
-    bytes_shrink(&e->value, 0);
+    b->under_way--;
+    if (is_too_much(e, outcome)) {
+        e->again = true;
+        b->again++;
+        if (outcome->pair.value.len > b->largest)
+            b->largest = outcome->pair.value.len;
+    } else {
+        b->busy[e->slot]--;
+        b->held -= e->line.value.len;
+        bytes_shrink(&e->line.value, 0);
+        write_result(e, outcome);
+    }
     http_changed(b->request); // on_writable follows, once for all that end in this turn
 }
 
-// ---------------------------------------------------------------- parsing
+// ---------------------------------------------------------------- access
 
-// member_bytes reads `name` (a string) or `name_base64` into `to`: 1 there, 0 absent, -1 wrong.
-static int member_bytes(const json_t *line, const char *name, struct bytes *to)
+static struct bulk_fault check_access(const struct entry *e)
 {
-    char encoded_name[32];
-    snprintf(encoded_name, sizeof encoded_name, "%s_base64", name);
-    const json_t *plain = json_object_get(line, name);
-    const json_t *encoded = json_object_get(line, encoded_name);
-    const json_t *either = plain ? plain : encoded;
-    if (!either)
-        return 0;
-    if ((plain && encoded) || !json_is_string(either))
-        return -1;
-    if (plain) {
-        bytes_append(to, json_string_value(plain), json_string_length(plain));
-        return 1;
-    }
-    size_t len = json_string_length(encoded), used;
-    char *room = bytes_room(to, len / 4 * 3 + 3);
-    if (!room ||
-        sodium_base642bin((unsigned char *)room, len / 4 * 3 + 3, json_string_value(encoded), len,
-                          NULL, &used, NULL, sodium_base64_VARIANT_ORIGINAL))
-        return -1;
-    to->len += used;
-    return 1;
-}
-
-// What is wrong with a line; the status is 0 if nothing is.
-struct fault {
-    unsigned status;
-    const char *detail;
-};
-
-static const struct fault no_fault = {0, NULL};
-
-static struct fault bad_line(const char *detail)
-{
-    return (struct fault){400, detail};
-}
-
-static struct fault parse_key(struct entry *e, const json_t *line)
-{
-    struct fault fault = no_fault;
-    struct bytes key = {0};
-    if (member_bytes(line, "key", &key) != 1 || key.len == 0) {
-        fault = bad_line("key (1 to 512 bytes) or key_base64 is needed");
-    } else if (key.len > KEY_MAX) {
-        fault = (struct fault){414, "a key has 1 to 512 bytes, this one has more"};
-    } else {
-        memcpy(e->key, key.data, key.len);
-        e->key_len = key.len;
-    }
-    bytes_fini(&key);
-    return fault;
-}
-
-static bool parse_type(struct entry *e, const json_t *line)
-{
-    const json_t *type = json_object_get(line, "type");
-    const char *text =
-        json_object_get(line, "value") ? "text/plain; charset=utf-8" : "application/octet-stream";
-    struct slice s = slice_of(text);
-    if (type && !json_is_string(type))
-        return false;
-    if (type)
-        s = (struct slice){json_string_value(type), json_string_length(type)};
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.data[i] < 0x20 || (unsigned char)s.data[i] >= 0x7f)
-            return false;
-    if (s.len == 0 || s.len > TYPE_MAX)
-        return false;
-    memcpy(e->type, s.data, s.len);
-    e->operation.type = (struct slice){e->type, s.len};
-    return true;
-}
-
-static bool parse_ttl(struct entry *e, const json_t *line)
-{
-    const json_t *ttl = json_object_get(line, "ttl");
-    if (!ttl)
-        return true;
-    json_int_t seconds = json_integer_value(ttl);
-    if (!json_is_integer(ttl) || seconds < 1 || seconds > OPERATION_TTL_MAX)
-        return false;
-    e->operation.ttl_ms = (uint64_t)seconds * 1000;
-    return true;
-}
-
-// text_of returns a JSON string, NULs and all; an empty slice for anything else.
-static struct slice text_of(const json_t *value)
-{
-    return (struct slice){json_string_value(value), json_string_length(value)};
-}
-
-static bool parse_conditions(struct entry *e, const json_t *line)
-{
-    const json_t *match = json_object_get(line, "if_match");
-    const json_t *none = json_object_get(line, "if_none_match");
-    struct precondition *p = &e->precondition;
-    unsigned long long version;
-    if (!match && !none)
-        return true;
-    if (match && none)
-        return false;
-    struct slice text = slice_of(
-        json_is_string(match ? match : none) ? json_string_value(match ? match : none) : "");
-    bool any = slice_equal(text, SLICE("*"));
-    if (none && !any)
-        return false;
-    if (!any && slice_number(text, UINT64_MAX, &version))
-        return false;
-    p->must_be_absent = none != NULL;
-    p->must_exist = match != NULL;
-    p->must_match = match && !any;
-    if (p->must_match)
-        p->version[p->count++] = version;
-    e->operation.precondition = p;
-    return true;
-}
-
-static struct fault parse_put(struct entry *e, const json_t *line)
-{
-    if (member_bytes(line, "value", &e->value) != 1)
-        return bad_line("a put needs value (a string) or value_base64");
-    if (!parse_type(e, line))
-        return bad_line("type must be 1 to 128 printable ASCII characters");
-    if (!parse_ttl(e, line))
-        return bad_line("ttl must be a number of seconds, 1 to 3153600000");
-    e->operation.kind = OPERATION_PUT;
-    e->operation.value = bytes_slice(&e->value);
-    return no_fault;
-}
-
-static bool only_known_members(json_t *line)
-{
-    static const char *const known[] = {"op",   "key", "key_base64", "value",        "value_base64",
-                                        "type", "ttl", "if_match",   "if_none_match"};
-    const char *name;
-    json_t *value;
-    json_object_foreach(line, name, value)
-    {
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-            found = found || strcmp(name, known[i]) == 0;
-        if (!found)
-            return false;
-    }
-    return true;
-}
-
-// parse_line fills in the entry's operation or tells what is wrong with the line.
-static struct fault parse_line(struct entry *e, json_t *line)
-{
-    struct slice op = text_of(json_object_get(line, "op"));
-    if (!json_is_object(line))
-        return bad_line("the line is not a JSON object");
-    if (!only_known_members(line))
-        return bad_line("the line has a member that is not known");
-    struct fault fault = parse_key(e, line);
-    if (fault.status)
-        return fault;
-    if (!parse_conditions(e, line))
-        return bad_line(
-            "if_match takes a version or *, if_none_match takes *, and only one of them");
-    if (slice_equal(op, SLICE("put")))
-        return parse_put(e, line);
-    if (slice_equal(op, SLICE("delete")))
-        e->operation.kind = OPERATION_DELETE;
-    else if (slice_equal(op, SLICE("get")) && !e->operation.precondition)
-        e->operation.kind = OPERATION_GET;
-    else
-        return bad_line("op is put, get or delete, and get takes no condition");
-    return no_fault;
+    const struct request *r = e->bulk->request;
+    bool reads = e->line.operation.kind == OPERATION_GET;
+    if (r->access != r->worker->access) // else a bulk without end would outlive its token
+        return (struct bulk_fault){403, "the tokens have changed meanwhile; begin a new bulk"};
+    if (!prefixes_cover(reads ? &r->grant->read : &r->grant->write,
+                        (struct slice){e->line.key, e->line.key_len}))
+        return (struct bulk_fault){403, reads ? "this token may not read that key"
+                                              : "this token may not write that key"};
+    return (struct bulk_fault){0, NULL};
 }
 
 // ---------------------------------------------------------------- the window
@@ -331,12 +185,17 @@ static struct entry *next_entry(struct bulk *b)
 {
     struct entry *e = &b->entry[(b->first + b->count) % WINDOW];
     e->bulk = b;
-    e->operation = (struct operation){.on_done = on_done};
-    e->precondition = (struct precondition){0};
-    e->done = false;
-    e->key_len = 0;
-    bytes_clear(&e->value);
+    e->done = e->again = false;
+    e->line.key_len = 0;
     return e;
+}
+
+static void submit(struct entry *e)
+{
+    struct bulk *b = e->bulk;
+    b->under_way++;
+    request_hold(b->request);
+    store_submit(b->request->worker->store, &e->line.operation);
 }
 
 // start_line begins the operation of a line; false if its slot is busy and the line must wait.
@@ -344,28 +203,28 @@ static bool start_line(struct bulk *b, struct slice text)
 {
     struct request *r = b->request;
     struct entry *e = next_entry(b);
-    json_error_t error;
-    json_t *line = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    struct fault fault = line ? parse_line(e, line) : bad_line("the line is not JSON");
-    json_decref(line);
-    e->slot = slot_of((struct slice){e->key, e->key_len});
+    struct bulk_fault fault = bulk_line_parse(text, &e->line);
+    if (!fault.status)
+        fault = check_access(e);
+    e->slot = slot_of((struct slice){e->line.key, e->line.key_len});
     if (!fault.status && b->busy[e->slot]) {
         b->blocked_slot = e->slot;
         return false;
     }
     b->count++;
+    if (!fault.status && !access_take(r->grant, 1, clock_us()))
+        fault = (struct bulk_fault){429, "more requests than this token may make"};
     if (fault.status) {
         fail_line(e, fault.status, fault.detail);
-    } else if (bytes_failed(&e->value)) {
+    } else if (bytes_failed(&e->line.value)) {
         fail_line(e, 503, "out of memory");
-    } else if (e->value.len > r->worker->limits.max_value) {
+    } else if (e->line.value.len > r->worker->limits.max_value) {
         fail_line(e, 413, "the value is larger than max_value");
     } else {
-        e->operation.key = (struct slice){e->key, e->key_len};
+        e->line.operation.on_done = on_done;
         b->busy[e->slot]++;
-        b->held += e->value.len;
-        request_hold(r);
-        store_submit(r->worker->store, &e->operation);
+        b->held += e->line.value.len;
+        submit(e);
     }
     return true;
 }
@@ -401,11 +260,30 @@ static void refuse_long_line(struct bulk *b)
     fail_line(e, 413, "the line is longer than a value of max_value needs");
 }
 
-// has_memory tells whether another line may be begun: each under way may yet bring a result as
+// has_memory tells whether another operation may be begun: each under way may yet bring a result as
 // large as the largest so far.
 static bool has_memory(const struct bulk *b)
 {
-    return b->count == 0 || b->held + (b->count + 1) * b->largest <= HELD_MAX;
+    return b->count == 0 || b->held + (b->under_way + 1) * b->largest <= HELD_MAX;
+}
+
+// ask_again asks for what found no memory, once there is some.
+static void ask_again(struct bulk *b)
+{
+    for (size_t i = 0; i < b->count && b->again; i++) {
+        struct entry *e = &b->entry[(b->first + i) % WINDOW];
+        if (e->again && (i == 0 || has_memory(b))) {
+            e->again = false;
+            b->again--;
+            submit(e);
+        }
+    }
+}
+
+// must_wait tells whether no line can be begun before another one ends.
+static bool must_wait(const struct bulk *b)
+{
+    return b->count == WINDOW || b->blocked || b->again || !has_memory(b);
 }
 
 // start_lines begins as many lines as there are and the window takes.
@@ -414,7 +292,7 @@ static void start_lines(struct bulk *b)
     size_t at = 0;
     b->blocked =
         b->blocked && b->busy[b->blocked_slot]; // else it would be parsed again for nothing
-    while (b->count < WINDOW && !b->blocked && has_memory(b)) {
+    while (!must_wait(b)) {
         struct slice rest = {b->lines.data + at, b->lines.len - at}, line;
         size_t used;
         if (!cut_line(b, rest, &line, &used)) {
@@ -465,12 +343,6 @@ static void send_results(struct bulk *b)
     bytes_fini(&piece);
 }
 
-// must_wait tells whether no line can be begun before another one ends.
-static bool must_wait(const struct bulk *b)
-{
-    return b->count == WINDOW || b->blocked || !has_memory(b);
-}
-
 // work moves the bulk on as far as it goes: results out, lines in, until neither moves.
 static void work(struct bulk *b)
 {
@@ -481,6 +353,7 @@ static void work(struct bulk *b)
         send_results(b);
         if (r->state == REQUEST_ANSWERED)
             return;
+        ask_again(b);
         start_lines(b);
     } while (b->lines.len != before && !must_wait(b));
     if (b->ended && b->count == 0 && b->lines.len == 0)
@@ -563,7 +436,7 @@ static void fini(struct request *r)
     if (!b)
         return;
     for (size_t i = 0; i < WINDOW; i++) {
-        bytes_fini(&b->entry[i].value);
+        bytes_fini(&b->entry[i].line.value);
         bytes_fini(&b->entry[i].result);
     }
     bytes_fini(&b->lines);

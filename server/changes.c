@@ -72,7 +72,7 @@ static bool visit(const struct feed_event *event, void *context)
     struct listener *l = context;
     if (listener_is_full(l) || listener_has_piece(l))
         return false;
-    if (!slice_starts(event->key, (struct slice){l->prefix, l->prefix_len}))
+    if (!listener_hears(l, event->key))
         return true;
     if (l->debt && debt_holds(l->debt, event)) {
         l->out.failed |= debt_hold_back(l->debt, event) != ERROR_NONE;
@@ -252,7 +252,7 @@ static bool is_due(const struct listener *l)
 static void pay_if_owing(struct listener *l)
 {
     deliver(l);
-    if (l->state == LISTENER_LIVE && is_due(l))
+    if (is_due(l)) // one that is over owes nothing
         pay(l);
 }
 
@@ -300,7 +300,7 @@ static void stop(struct listener *l)
 {
     bool listing = l->state == LISTENER_LISTS || (l->state == LISTENER_WAITS && l->listed);
     if (listener_is_poll(l) && (l->told == 0 || listing))
-        listener_fail(l, 503, "the server is stopping");
+        listener_fail(l, 503, "the answer had to end early; ask again");
     else
         listener_end(l);
 }
@@ -410,6 +410,10 @@ static void begin(struct request *r, const struct head *head)
     struct slice last = head->value[HEADER_LAST_EVENT_ID];
     if (!read_parameters(r, &p))
         return;
+    if (atomic_load(&feed_stats(r->worker->all->feed)->listeners) >= r->worker->limits.listeners) {
+        reply_problem(r, 503, "there are as many listeners as there may be");
+        return;
+    }
     struct listener *l = calloc(1, sizeof *l + p.prefix_len);
     if (!l) {
         reply_problem(r, 503, "out of memory");
@@ -428,7 +432,11 @@ static void begin(struct request *r, const struct head *head)
 
 static void request_ended(struct request *r)
 {
-    changes_wait(listener_of(r));
+    struct listener *l = listener_of(r);
+    if (r->access != r->worker->access) // it took long to ask
+        listener_fail(l, 503, "the tokens have changed meanwhile; ask again");
+    else
+        changes_wait(l);
 }
 
 static void on_writable(struct request *r)

@@ -143,36 +143,47 @@ static xmlTextWriterPtr xml_open(struct bytes *out)
 {
     xmlOutputBufferPtr buffer = xmlOutputBufferCreateIO(append_xml, NULL, out, NULL);
     xmlTextWriterPtr writer = buffer ? xmlNewTextWriter(buffer) : NULL;
-    if (!writer)
+    if (!writer) {
         out->failed = true;
+        xmlOutputBufferClose(buffer);
+    }
     return writer;
 }
 
-static void xml_close(xmlTextWriterPtr writer)
+// must: where the library has no memory it says so, and what it wrote is no document.
+static void must(struct bytes *out, int written)
 {
-    if (writer)
-        xmlFreeTextWriter(writer);
+    out->failed = out->failed || written < 0;
+}
+
+static void xml_close(xmlTextWriterPtr writer, struct bytes *out)
+{
+    if (!writer)
+        return;
+    must(out, xmlTextWriterFlush(writer));
+    xmlFreeTextWriter(writer);
 }
 
 // xml_name writes `s` as the text of the open element, in base64 where XML cannot hold it.
-static void xml_name(xmlTextWriterPtr w, struct slice s)
+static void xml_name(xmlTextWriterPtr w, struct slice s, struct bytes *out)
 {
     if (!xml_text(s)) {
-        xmlTextWriterWriteAttribute(w, BAD_CAST "encoding", BAD_CAST "base64");
-        xmlTextWriterWriteBase64(w, s.data, 0, (int)s.len);
+        must(out, xmlTextWriterWriteAttribute(w, BAD_CAST "encoding", BAD_CAST "base64"));
+        must(out, xmlTextWriterWriteBase64(w, s.data, 0, (int)s.len));
         return;
     }
     char *text = strndup(s.len ? s.data : "", s.len);
-    if (text)
-        xmlTextWriterWriteString(w, BAD_CAST text);
+    must(out, text ? xmlTextWriterWriteString(w, BAD_CAST text) : -1);
     free(text);
 }
 
-static void xml_attribute(xmlTextWriterPtr w, const char *name, struct slice value)
+static void xml_attribute(xmlTextWriterPtr w, const char *name, struct slice value,
+                          struct bytes *out)
 {
-    char *text = xml_text(value) ? strndup(value.len ? value.data : "", value.len) : NULL;
-    if (text)
-        xmlTextWriterWriteAttribute(w, BAD_CAST name, BAD_CAST text);
+    if (!xml_text(value))
+        return;
+    char *text = strndup(value.len ? value.data : "", value.len);
+    must(out, text ? xmlTextWriterWriteAttribute(w, BAD_CAST name, BAD_CAST text) : -1);
     free(text);
 }
 
@@ -181,29 +192,30 @@ static void xml_item(struct bytes *out, const struct listing_item *item)
     xmlTextWriterPtr w = xml_open(out);
     if (!w)
         return;
-    xmlTextWriterStartElement(w, BAD_CAST(item->folder ? "prefix" : "key"));
+    must(out, xmlTextWriterStartElement(w, BAD_CAST(item->folder ? "prefix" : "key")));
     if (!item->folder) {
-        xmlTextWriterWriteFormatAttribute(w, BAD_CAST "version", "%llu",
-                                          (unsigned long long)item->version);
-        xml_attribute(w, "type", item->type);
+        must(out, xmlTextWriterWriteFormatAttribute(w, BAD_CAST "version", "%llu",
+                                                    (unsigned long long)item->version));
+        xml_attribute(w, "type", item->type, out);
     }
-    xml_name(w, item->key);
-    xmlTextWriterEndElement(w);
-    xml_close(w);
+    xml_name(w, item->key, out);
+    must(out, xmlTextWriterEndElement(w));
+    xml_close(w, out);
     bytes_append_char(out, '\n');
 }
 
-static void html_link(xmlTextWriterPtr w, const char *path, struct slice name, const char *label)
+static void html_link(xmlTextWriterPtr w, const char *path, struct slice name, const char *label,
+                      struct bytes *out)
 {
     struct bytes href = {0};
     bytes_append_text(&href, path);
     target_encode(&href, name);
     bytes_append_char(&href, '\0');
     if (!bytes_failed(&href)) {
-        xmlTextWriterStartElement(w, BAD_CAST "a");
-        xmlTextWriterWriteAttribute(w, BAD_CAST "href", BAD_CAST href.data);
-        xmlTextWriterWriteString(w, BAD_CAST label);
-        xmlTextWriterEndElement(w);
+        must(out, xmlTextWriterStartElement(w, BAD_CAST "a"));
+        must(out, xmlTextWriterWriteAttribute(w, BAD_CAST "href", BAD_CAST href.data));
+        must(out, xmlTextWriterWriteString(w, BAD_CAST label));
+        must(out, xmlTextWriterEndElement(w));
     }
     bytes_fini(&href);
 }
@@ -218,12 +230,12 @@ static void html_item(struct bytes *out, const struct listing_item *item)
         target_encode_printable(&label, item->key);
     bytes_append_char(&label, '\0');
     if (w && !bytes_failed(&label)) {
-        xmlTextWriterStartElement(w, BAD_CAST "li");
-        html_link(w, item->folder ? "/keys?delimiter=%2F&prefix=" : "/keys/", item->key,
-                  label.data);
-        xmlTextWriterEndElement(w);
+        must(out, xmlTextWriterStartElement(w, BAD_CAST "li"));
+        html_link(w, item->folder ? "/keys?delimiter=%2F&prefix=" : "/keys/", item->key, label.data,
+                  out);
+        must(out, xmlTextWriterEndElement(w));
     }
-    xml_close(w);
+    xml_close(w, out);
     bytes_append_char(out, '\n');
     bytes_fini(&label);
 }
@@ -302,11 +314,11 @@ static void end_xml(struct bytes *out, struct slice next)
     xmlTextWriterPtr w = xml_open(out);
     bytes_append_text(out, "</keys>\n");
     if (w && next.len) {
-        xmlTextWriterStartElement(w, BAD_CAST "next");
-        xml_name(w, next);
-        xmlTextWriterEndElement(w);
+        must(out, xmlTextWriterStartElement(w, BAD_CAST "next"));
+        xml_name(w, next, out);
+        must(out, xmlTextWriterEndElement(w));
     }
-    xml_close(w);
+    xml_close(w, out);
     bytes_append_text(out, "</list>\n");
 }
 
@@ -317,14 +329,14 @@ static void end_html(struct bytes *out, struct slice next)
         xmlTextWriterPtr w = xml_open(out);
         char *address = strndup(next.data, next.len);
         if (w && address) {
-            xmlTextWriterStartElement(w, BAD_CAST "a");
-            xmlTextWriterWriteAttribute(w, BAD_CAST "rel", BAD_CAST "next");
-            xmlTextWriterWriteAttribute(w, BAD_CAST "href", BAD_CAST address);
-            xmlTextWriterWriteString(w, BAD_CAST "Next page");
-            xmlTextWriterEndElement(w);
+            must(out, xmlTextWriterStartElement(w, BAD_CAST "a"));
+            must(out, xmlTextWriterWriteAttribute(w, BAD_CAST "rel", BAD_CAST "next"));
+            must(out, xmlTextWriterWriteAttribute(w, BAD_CAST "href", BAD_CAST address));
+            must(out, xmlTextWriterWriteString(w, BAD_CAST "Next page"));
+            must(out, xmlTextWriterEndElement(w));
         }
         free(address);
-        xml_close(w);
+        xml_close(w, out);
     }
     bytes_append_text(out, "</body></html>\n");
 }
@@ -353,6 +365,7 @@ static const struct {
     const char *name;
 } problems[] = {
     {400, "bad-request"},
+    {401, "token-needed"},
     {403, "forbidden"},
     {404, "not-found"},
     {405, "method-not-allowed"},
@@ -367,6 +380,8 @@ static const struct {
     {415, "unsupported-media-type"},
     {416, "range-not-satisfiable"},
     {417, "expectation-failed"},
+    {421, "misdirected"},
+    {429, "too-many-requests"},
     {431, "headers-too-large"},
     {501, "not-implemented"},
     {503, "unavailable"},
@@ -388,14 +403,15 @@ static void problem_xml(unsigned status, const char *type, const char *detail, s
     xmlTextWriterPtr w = xml_open(out);
     if (!w)
         return;
-    xmlTextWriterStartDocument(w, NULL, "UTF-8", NULL);
-    xmlTextWriterStartElementNS(w, NULL, BAD_CAST "problem", BAD_CAST "urn:ietf:rfc:7807");
-    xmlTextWriterWriteElement(w, BAD_CAST "type", BAD_CAST type);
-    xmlTextWriterWriteElement(w, BAD_CAST "title", BAD_CAST reply_reason(status));
-    xmlTextWriterWriteFormatElement(w, BAD_CAST "status", "%u", status);
-    xmlTextWriterWriteElement(w, BAD_CAST "detail", BAD_CAST detail);
-    xmlTextWriterEndDocument(w);
-    xml_close(w);
+    must(out, xmlTextWriterStartDocument(w, NULL, "UTF-8", NULL));
+    must(out,
+         xmlTextWriterStartElementNS(w, NULL, BAD_CAST "problem", BAD_CAST "urn:ietf:rfc:7807"));
+    must(out, xmlTextWriterWriteElement(w, BAD_CAST "type", BAD_CAST type));
+    must(out, xmlTextWriterWriteElement(w, BAD_CAST "title", BAD_CAST reply_reason(status)));
+    must(out, xmlTextWriterWriteFormatElement(w, BAD_CAST "status", "%u", status));
+    must(out, xmlTextWriterWriteElement(w, BAD_CAST "detail", BAD_CAST detail));
+    must(out, xmlTextWriterEndDocument(w));
+    xml_close(w, out);
 }
 
 static void problem_html(unsigned status, const char *detail, struct bytes *out)
@@ -404,14 +420,15 @@ static void problem_html(unsigned status, const char *detail, struct bytes *out)
     bytes_append_text(out, "<!DOCTYPE html>\n");
     if (!w)
         return;
-    xmlTextWriterStartElement(w, BAD_CAST "html");
-    xmlTextWriterWriteElement(w, BAD_CAST "title", BAD_CAST reply_reason(status));
-    xmlTextWriterStartElement(w, BAD_CAST "body");
-    xmlTextWriterWriteFormatElement(w, BAD_CAST "h1", "%u %s", status, reply_reason(status));
-    xmlTextWriterWriteElement(w, BAD_CAST "p", BAD_CAST detail);
-    xmlTextWriterEndElement(w);
-    xmlTextWriterEndElement(w);
-    xml_close(w);
+    must(out, xmlTextWriterStartElement(w, BAD_CAST "html"));
+    must(out, xmlTextWriterWriteElement(w, BAD_CAST "title", BAD_CAST reply_reason(status)));
+    must(out, xmlTextWriterStartElement(w, BAD_CAST "body"));
+    must(out,
+         xmlTextWriterWriteFormatElement(w, BAD_CAST "h1", "%u %s", status, reply_reason(status)));
+    must(out, xmlTextWriterWriteElement(w, BAD_CAST "p", BAD_CAST detail));
+    must(out, xmlTextWriterEndElement(w));
+    must(out, xmlTextWriterEndElement(w));
+    xml_close(w, out);
 }
 
 const char *document_problem(enum format format, unsigned status, const char *detail,

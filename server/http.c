@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "server/guard.h"
 #include "server/reply.h"
+#include "server/tls.h"
 #include "server/worker.h"
 
 enum {
@@ -24,21 +25,27 @@ enum {
     OUTPUT_UNSENT = 128 * 1024,
     BUFFER_KEEP = 16 * 1024, // memory a client keeps between requests
     BODY_GRACE_MS = 5000,    // before the minimum rate applies
+    FULL_MS = 1000,          // for the rest of a body or an answer, while memory is full
     LINGER_MS = 2000,
 };
 
 struct client {
     enum client_state state;
     struct worker *worker;
-    struct list link;   // in worker->clients[state]
-    int64_t since;      // clock_ms when it entered the state
-    struct list dirty;  // in worker->dirty
-    struct list unsent; // in worker->unsent
-    int64_t unsent_since;
+    struct list link;     // in worker->clients[state]
+    int64_t since;        // clock_ms when it entered the state
+    struct list dirty;    // in worker->dirty
+    struct list unsent;   // in worker->unsent
+    int64_t unsent_since; // clock_ms when something of the output was taken last,
+    int64_t owed_since;   // when all of it was
     int fd;
-    bool last;    // no further request is read from this connection
-    bool ended;   // the client has sent all that it will
-    bool reading; // `read` is added
+    struct crowd_place *place;
+    struct ssl_st *tls; // NULL: in clear
+    bool greeted;       // the first byte of a handshake has come
+    bool open;          // the handshake is over, or there is none
+    bool last;          // no further request is read from this connection
+    bool ended;         // the client has sent all that it will
+    bool reading;       // `read` is added
     unsigned unanswered;
     struct list pipeline;     // of requests, oldest first
     struct request *arriving; // whose body is being read
@@ -101,7 +108,9 @@ static void client_free(struct client *c)
     struct list *link;
     event_del(&c->read);
     event_del(&c->write);
+    tls_free(&c->tls);
     close(c->fd);
+    crowd_leave(&worker->all->crowd, &c->place);
     list_remove(&c->link);
     list_remove(&c->dirty);
     list_remove(&c->unsent);
@@ -316,10 +325,13 @@ static void take_input(struct client *c, struct slice input)
         settle(c);
         want_read(c);
     }
-    if (bytes_failed(&c->in)) {
-        bytes_shrink(&c->in, 0);
+    if (!bytes_failed(&c->in))
+        return;
+    bytes_shrink(&c->in, 0);
+    if (c->arriving) // a part of its body is lost, and what follows is no request
+        client_free(c);
+    else
         refuse(c, 503, "out of memory");
-    }
 }
 
 // input_ended: the client will send no more. What it has sent is still used up and answered.
@@ -345,17 +357,66 @@ static void drop_incomplete(struct client *c)
     settle(c);
 }
 
-static void on_read(evutil_socket_t fd, short what, void *context)
+static void end_connection(struct client *c);
+
+// is_clear tells whether a client speaks HTTP where TLS is spoken. He is told so, in clear.
+static bool is_clear(struct client *c)
 {
-    struct client *c = context;
-    (void)what;
-    ssize_t n = read(fd, c->worker->scratch, sizeof c->worker->scratch);
+    char first;
+    if (c->greeted || recv(c->fd, &first, 1, MSG_PEEK) != 1)
+        return false;
+    c->greeted = true;
+    return !tls_begins(first);
+}
+
+static void read_clear(struct client *c)
+{
+    ssize_t n = read(c->fd, c->worker->scratch, sizeof c->worker->scratch);
     if (n > 0)
         take_input(c, (struct slice){c->worker->scratch, (size_t)n});
     else if (n == 0)
         input_ended(c);
     else if (errno != EAGAIN && errno != EINTR)
         client_free(c);
+}
+
+static void read_tls(struct client *c)
+{
+    if (is_clear(c)) {
+        tls_free(&c->tls);
+        c->open = true;
+        refuse(c, 400, "TLS is spoken here: https");
+        settle(c);
+        return;
+    }
+    ssize_t n = tls_read(c->tls, c->worker->scratch, sizeof c->worker->scratch);
+    bool wait = n < 0 && errno == EAGAIN;
+    if (!c->open && tls_handshake_over(c->tls)) {
+        c->open = true;
+        settle(c); // nothing of a request has come
+        mark_dirty(c);
+    }
+    if (n > 0)
+        take_input(c, (struct slice){c->worker->scratch, (size_t)n});
+    else if (n == 0)
+        input_ended(c);
+    else if (wait && tls_waits_to_write(c->tls))
+        event_add(&c->write, NULL);
+    else if (!wait && !c->open)
+        end_connection(c); // what was wrong with the handshake is on its way
+    else if (!wait)
+        client_free(c);
+}
+
+static void on_read(evutil_socket_t fd, short what, void *context)
+{
+    struct client *c = context;
+    (void)fd;
+    (void)what;
+    if (c->tls && c->state != CLIENT_LINGER)
+        read_tls(c);
+    else
+        read_clear(c);
 }
 
 // ---------------------------------------------------------------- output
@@ -400,6 +461,7 @@ static void retire_answered(struct client *c)
     while ((first = list_first(&c->pipeline))) {
         struct request *request = CONTAINER_OF(first, struct request, link);
         bytes_append_slice(&c->out, bytes_slice(&request->out));
+        c->out.failed |= bytes_failed(&request->out);
         bytes_shrink(&request->out, 0);
         if (request->state != REQUEST_ANSWERED)
             return;
@@ -416,19 +478,32 @@ static void retire_answered(struct client *c)
     }
 }
 
+// note_unsent: the list has those first that took nothing for longest.
+static void note_unsent(struct client *c, bool took)
+{
+    bool first = list_empty(&c->unsent);
+    if (first)
+        c->owed_since = clock_ms();
+    if (!first && !took)
+        return;
+    c->unsent_since = clock_ms();
+    list_remove(&c->unsent);
+    list_append(&c->worker->unsent, &c->unsent);
+}
+
 // send_output returns false if the client is gone.
 static bool send_output(struct client *c)
 {
     size_t rest = c->out.len - c->out_at;
     if (rest == 0)
         return true;
-    ssize_t n = send(c->fd, c->out.data + c->out_at, rest, MSG_NOSIGNAL);
+    const char *from = c->out.data + c->out_at;
+    ssize_t n = c->tls ? tls_write(c->tls, from, rest) : send(c->fd, from, rest, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         return false;
     if (n > 0) {
         counter_add(&c->worker->stats.bytes_out, (uint64_t)n);
         c->out_at += (size_t)n;
-        c->unsent_since = clock_ms();
     }
     if (c->out_at == c->out.len) {
         bytes_shrink(&c->out, BUFFER_KEEP);
@@ -440,10 +515,7 @@ static bool send_output(struct client *c)
         bytes_consume(&c->out, c->out_at);
         c->out_at = 0;
     }
-    if (list_empty(&c->unsent))
-        c->unsent_since = clock_ms();
-    list_remove(&c->unsent);
-    list_append(&c->worker->unsent, &c->unsent);
+    note_unsent(c, n > 0);
     event_add(&c->write, NULL);
     return true;
 }
@@ -462,6 +534,10 @@ static void tell_writable(struct client *c)
 // sending has to be read, or the reset it would get could overtake the last answer.
 static void end_connection(struct client *c)
 {
+    if (c->tls && !tls_end(c->tls)) {
+        event_add(&c->write, NULL); // and flush_client comes here again
+        return;
+    }
     shutdown(c->fd, SHUT_WR);
     bytes_shrink(&c->in, 0);
     set_state(c, CLIENT_LINGER);
@@ -491,9 +567,13 @@ static void flush_client(struct client *c)
 
 static void on_write(evutil_socket_t fd, short what, void *context)
 {
+    struct client *c = context;
     (void)fd;
     (void)what;
-    flush_client(context);
+    if (!c->open && c->state != CLIENT_LINGER)
+        read_tls(c);
+    else
+        flush_client(c);
 }
 
 void http_flush(struct worker *worker)
@@ -507,8 +587,15 @@ void http_flush(struct worker *worker)
 
 // ---------------------------------------------------------------- deadlines and life
 
+static bool is_full(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->all->full, memory_order_relaxed);
+}
+
 static int64_t body_deadline(const struct client *c)
 {
+    if (is_full(c->worker))
+        return c->since + FULL_MS;
     unsigned rate = c->worker->limits.body_rate;
     int64_t earned = rate ? (int64_t)(c->parser.body * 1000 / rate) : INT64_MAX / 2;
     return c->since + BODY_GRACE_MS + earned;
@@ -537,6 +624,10 @@ static void client_late(struct client *c)
         client_free(c);
         return;
     }
+    if (!c->open) {
+        client_free(c);
+        return;
+    }
     struct request *request = c->arriving;
     c->arriving = NULL;
     if (!request) {
@@ -554,6 +645,22 @@ static void client_late(struct client *c)
     mark_dirty(c);
 }
 
+// check_readers ends who reads too slowly: with memory full, who has not taken all within a second.
+static void check_readers(struct worker *worker, int64_t now)
+{
+    struct list *next;
+    bool full = is_full(worker);
+    for (struct list *link = worker->unsent.next; link != &worker->unsent; link = next) {
+        struct client *c = CONTAINER_OF(link, struct client, unsent);
+        next = link->next;
+        if (c->unsent_since + worker->limits.idle_timeout <= now ||
+            (full && c->owed_since + FULL_MS <= now))
+            client_free(c);
+        else if (!full)
+            break;
+    }
+}
+
 void http_check_deadlines(struct worker *worker)
 {
     int64_t now = clock_ms();
@@ -568,13 +675,7 @@ void http_check_deadlines(struct worker *worker)
                 break;
         }
     }
-    struct list *first;
-    while ((first = list_first(&worker->unsent))) {
-        struct client *c = CONTAINER_OF(first, struct client, unsent);
-        if (c->unsent_since + worker->limits.idle_timeout > now)
-            break;
-        client_free(c);
-    }
+    check_readers(worker, now);
 }
 
 void http_stop(struct worker *worker)
@@ -600,23 +701,27 @@ void http_stop_now(struct worker *worker)
             client_free(CONTAINER_OF(link, struct client, link));
 }
 
-void client_new(struct worker *worker, int fd)
+void client_new(struct worker *worker, int fd, struct crowd_place *place)
 {
     static const int yes = 1, unsent = OUTPUT_UNSENT;
     struct client *c = calloc(1, sizeof *c);
-    if (!c) {
+    if (!c || (worker->tls && !(c->tls = tls_new(worker->tls, fd)))) {
+        free(c);
         close(fd);
+        crowd_leave(&worker->all->crowd, &place);
         return;
     }
     c->worker = worker;
+    c->place = place;
+    c->open = !c->tls;
     c->fd = fd;
-    c->state = CLIENT_IDLE;
+    c->state = c->tls ? CLIENT_HEAD : CLIENT_IDLE; // the handshake may take as long as a head
     c->since = clock_ms();
     c->parser.on_body = on_body;
     list_init(&c->pipeline);
     list_init(&c->dirty);
     list_init(&c->unsent);
-    list_append(&worker->clients[CLIENT_IDLE], &c->link);
+    list_append(&worker->clients[c->state], &c->link);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     event_assign(&c->read, worker->base, fd, EV_READ | EV_PERSIST, on_read, c);

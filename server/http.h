@@ -12,6 +12,7 @@
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 
+#include "server/crowd.h"
 #include "server/request.h"
 
 enum client_state {
@@ -23,8 +24,9 @@ enum client_state {
     CLIENT_STATES,
 };
 
-// client_new takes over an accepted, non-blocking socket; closes it if memory is out.
-void client_new(struct worker *worker, int fd);
+// client_new takes over an accepted, non-blocking socket and its place in the crowd, which may be
+// NULL; closes it if memory is out.
+void client_new(struct worker *worker, int fd, struct crowd_place *place);
 
 // http_output returns where the bytes of a request's answer go now.
 struct bytes *http_output(struct request *request);

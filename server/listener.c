@@ -9,6 +9,8 @@
 
 enum {
     PIECE = 64 * 1024, // bytes written to a listener before the next one's turn
+    POLL_MAX =
+        1024 * 1024, // bytes of events above which a poll is answered; the rest is for the next
 };
 
 struct worker *listener_worker(const struct listener *l)
@@ -24,6 +26,12 @@ struct feed *listener_feed(const struct listener *l)
 unsigned listener_partitions(const struct listener *l)
 {
     return store_partitions(listener_worker(l)->store);
+}
+
+bool listener_hears(const struct listener *l, struct slice key)
+{
+    return slice_starts(key, (struct slice){l->prefix, l->prefix_len}) &&
+           prefixes_cover(&l->request->grant->read, key);
 }
 
 bool listener_is_poll(const struct listener *l)
@@ -172,7 +180,7 @@ bool listener_has_piece(const struct listener *l)
 
 bool listener_is_full(const struct listener *l)
 {
-    return l->limit && l->told >= l->limit;
+    return (l->limit && l->told >= l->limit) || (listener_is_poll(l) && l->out.len > POLL_MAX);
 }
 
 // ---------------------------------------------------------------- the answer

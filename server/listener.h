@@ -74,6 +74,9 @@ struct worker *listener_worker(const struct listener *listener);
 struct feed *listener_feed(const struct listener *listener);
 unsigned listener_partitions(const struct listener *listener);
 
+// listener_hears tells whether changes of that key are for it.
+bool listener_hears(const struct listener *listener, struct slice key);
+
 // listener_is_poll: it wants one answer, not a stream.
 bool listener_is_poll(const struct listener *listener);
 

@@ -39,11 +39,10 @@ struct list_state {
     size_t last_len;
     bool streaming; // the head of the answer is out
 
-    unsigned deleting; // deletions under way
-    bool listed;       // no more keys to delete will come
-    bool deleted;      // one was deleted
-    enum error error;  // of a deletion or of the listing; ERROR_OUTCOME goes before others
-    unsigned failed_partition;
+    unsigned deleting;         // deletions under way
+    bool listed;               // no more keys to delete will come
+    enum error error;          // of a deletion or of the listing; ERROR_OUTCOME goes before others
+    unsigned failed_partition; // 0: none is to blame
 };
 
 // ---------------------------------------------------------------- parameters
@@ -144,7 +143,8 @@ static bool new_state(struct request *r)
     return false;
 }
 
-static bool start_listing(struct request *r, void (*on_ready)(struct listing *, void *))
+static bool start_listing(struct request *r, const struct prefixes *only,
+                          void (*on_ready)(struct listing *, void *))
 {
     struct list_state *s = state_of(r);
     const struct parameters *p = &s->parameters;
@@ -153,6 +153,7 @@ static bool start_listing(struct request *r, void (*on_ready)(struct listing *, 
         .after = {p->after, p->after_len},
         .delimiter = {p->delimiter, p->delimiter_len},
         .expected = p->limit ? p->limit + 1 : 0,
+        .only = only,
     };
     if (listing_new(r->worker->store, &options, on_ready, r, &s->listing) == ERROR_NONE)
         return true;
@@ -356,9 +357,9 @@ static void keys_end(struct request *r)
 {
     struct list_state *s = state_of(r);
     if (s->parameters.limit == 0) {
-        if (start_listing(r, stream))
+        if (start_listing(r, &r->grant->read, stream))
             stream(s->listing, r);
-    } else if (start_listing(r, fill_page)) {
+    } else if (start_listing(r, &r->grant->read, fill_page)) {
         document_list_begin(&s->document);
         fill_page(s->listing, r);
     }
@@ -404,14 +405,16 @@ static void finish_clear(struct request *r)
     struct list_state *s = state_of(r);
     if (!s->listed || s->deleting || r->state == REQUEST_ANSWERED)
         return;
-    if (s->error) {
-        const struct outcome outcome = {
-            .error = s->error, .partition = listing_failed_partition(s->listing), .retry_after = 1};
-        reply_outcome(r, &outcome);
-        return;
-    }
-    reply_begin(r, 204);
-    reply_empty(r);
+    unsigned status = s->error ? document_status(s->error) : 204;
+    reply_begin(r, status);
+    if (s->failed_partition)
+        reply_header_number(r, "Sherd-Partition", s->failed_partition);
+    if (status == 503)
+        reply_header_number(r, "Retry-After", 1);
+    if (status == 204)
+        reply_empty(r);
+    else
+        reply_problem_end(r, status, "not all keys may have been removed");
 }
 
 static void fail_clear(struct list_state *s, enum error error, unsigned partition)
@@ -432,7 +435,6 @@ static void on_deleted(struct operation *operation, const struct outcome *outcom
         return;
     struct list_state *s = state_of(r);
     s->deleting--;
-    s->deleted = s->deleted || !error;
     if (error)
         fail_clear(s, error, outcome->partition);
     if (!s->listed && !listing_waiting(s->listing))
@@ -490,7 +492,7 @@ static void clear_begin(struct request *r, const struct head *head)
 
 static void clear_end(struct request *r)
 {
-    if (start_listing(r, delete_more))
+    if (start_listing(r, &r->grant->write, delete_more))
         delete_more(state_of(r)->listing, r);
 }
 

@@ -126,8 +126,7 @@ static void policy_headers(struct request *r)
                  "trusted-types 'none'\r\n"
                  "X-Content-Type-Options: nosniff\r\n"
                  "Referrer-Policy: no-referrer\r\n"
-                 "Cross-Origin-Opener-Policy: same-origin\r\n"
-                 "Cross-Origin-Resource-Policy: same-origin\r\n"));
+                 "Cross-Origin-Opener-Policy: same-origin\r\n"));
 }
 
 static void get_end(struct request *r)

@@ -11,6 +11,7 @@ static const struct {
     bool list; // may come several times
 } fields[HEADERS] = {
     [HEADER_ACCEPT] = {{"Accept", 6}, true},
+    [HEADER_AUTHORIZATION] = {{"Authorization", 13}, false},
     [HEADER_CACHE_CONTROL] = {{"Cache-Control", 13}, true},
     [HEADER_CONTENT_ENCODING] = {{"Content-Encoding", 16}, true},
     [HEADER_CONTENT_RANGE] = {{"Content-Range", 13}, false},
@@ -22,7 +23,9 @@ static const struct {
     [HEADER_IF_RANGE] = {{"If-Range", 8}, false},
     [HEADER_IF_UNMODIFIED_SINCE] = {{"If-Unmodified-Since", 19}, false},
     [HEADER_LAST_EVENT_ID] = {{"Last-Event-ID", 13}, false},
+    [HEADER_ORIGIN] = {{"Origin", 6}, false},
     [HEADER_RANGE] = {{"Range", 5}, false},
+    [HEADER_SEC_FETCH_SITE] = {{"Sec-Fetch-Site", 14}, false},
     [HEADER_X_TTL] = {{"X-TTL", 5}, false},
 };
 
@@ -32,7 +35,8 @@ static int on_field(llhttp_t *llhttp, const char *at, size_t len)
     struct head *head = parser->head;
     head->current = HEADERS;
     for (enum header i = 0; i < HEADERS; i++)
-        if (slice_equal_nocase((struct slice){at, len}, fields[i].name))
+        if (len == fields[i].name.len &&
+            slice_equal_nocase((struct slice){at, len}, fields[i].name))
             head->current = i;
     return 0;
 }

@@ -13,7 +13,7 @@ enum {
 static void on_entry(struct follow *follow, const struct follow_entry *entry, void *context)
 {
     struct listener *l = context;
-    if (!entry->told || !slice_starts(entry->key, (struct slice){l->prefix, l->prefix_len}))
+    if (!entry->told || !listener_hears(l, entry->key))
         return;
     // A greater version was told here: this listener knows it, or will come to its entry.
     if (feed_told(listener_feed(l), entry->key) > entry->version)

@@ -207,6 +207,7 @@ void present_begin(struct listener *l)
 {
     const struct listing_options options = {.prefix = {l->prefix, l->prefix_len},
                                             .after = {l->from->after, l->from->after_len},
+                                            .only = &l->request->grant->read,
                                             .expected = listener_is_poll(l) ? l->limit : 0};
     listener_set_state(l, LISTENER_LISTS);
     l->from->listing = false;

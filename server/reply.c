@@ -15,10 +15,12 @@ static const struct {
 } reasons[] = {
     {200, "OK"},
     {201, "Created"},
+    {202, "Accepted"},
     {204, "No Content"},
     {206, "Partial Content"},
     {304, "Not Modified"},
     {400, "Bad Request"},
+    {401, "Unauthorized"},
     {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
@@ -33,6 +35,8 @@ static const struct {
     {415, "Unsupported Media Type"},
     {416, "Range Not Satisfiable"},
     {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
@@ -57,6 +61,14 @@ void reply_begin_stream(struct request *r, unsigned status)
     reply_begin(r, status);
 }
 
+static void cors_headers(struct request *r)
+{
+    reply_header(r, "Access-Control-Allow-Origin", r->cors_origin);
+    reply_headers(r, SLICE("Vary: Origin\r\n"
+                           "Access-Control-Expose-Headers: Age, ETag, Link, Retry-After, "
+                           "Sherd-Acks, Sherd-Cache, Sherd-Partition, Sherd-Stale, X-TTL\r\n"));
+}
+
 void reply_begin(struct request *r, unsigned status)
 {
     struct bytes *out = http_output(r);
@@ -74,6 +86,10 @@ void reply_begin(struct request *r, unsigned status)
         bytes_append_text(out, "Connection: close\r\n");
     else if (r->minor == 0)
         bytes_append_text(out, "Connection: keep-alive\r\n");
+    if (r->cors_origin.data)
+        cors_headers(r);
+    else // else any page could have a value as an image, or learn whether it is there
+        bytes_append_slice(out, SLICE("Cross-Origin-Resource-Policy: same-origin\r\n"));
 }
 
 void reply_header(struct request *r, const char *name, struct slice value)
@@ -209,10 +225,12 @@ void reply_problem_end(struct request *r, unsigned status, const char *detail)
 {
     struct bytes body = {0};
     const char *type = document_problem(r->format, status, detail, &body);
-    reply_header(r, "Content-Type", slice_of(type));
-    reply_header(r, "X-Content-Type-Options", SLICE("nosniff"));
-    if (bytes_failed(&body))
+    if (bytes_failed(&body)) { // the status must do
         bytes_clear(&body);
+    } else {
+        reply_header(r, "Content-Type", slice_of(type));
+        reply_header(r, "X-Content-Type-Options", SLICE("nosniff"));
+    }
     reply_body(r, bytes_slice(&body));
     bytes_fini(&body);
 }

@@ -74,6 +74,7 @@ static void request_free(struct request *r)
     assert(r->holds == 0);
     if (r->handler && r->handler->fini)
         r->handler->fini(r);
+    access_release(&r->access);
     bytes_shrink(&r->out, 0);
     bytes_shrink(&r->body, BODY_KEEP);
     bytes_clear(&r->target);
@@ -126,10 +127,19 @@ bool request_release(struct request *r)
 
 // ---------------------------------------------------------------- the head
 
+// answer_options also answers what browsers ask before a page of another origin may ask (CORS).
 static void answer_options(struct request *r)
 {
+    struct slice allow = slice_of(route_allow(r->route.resource));
     reply_begin(r, 204);
-    reply_header(r, "Allow", slice_of(route_allow(r->route.resource)));
+    reply_header(r, "Allow", allow);
+    if (r->cors_origin.data) {
+        reply_header(r, "Access-Control-Allow-Methods", allow);
+        reply_headers(r, SLICE("Access-Control-Allow-Headers: Authorization, Cache-Control, "
+                               "Content-Type, If-Match, If-Modified-Since, If-None-Match, "
+                               "If-Range, If-Unmodified-Since, Last-Event-ID, Range, X-TTL\r\n"
+                               "Access-Control-Max-Age: 600\r\n"));
+    }
     reply_empty(r);
 }
 
@@ -197,6 +207,97 @@ static bool find_handler(struct request *r)
     return r->handler != NULL;
 }
 
+static void answer_unknown(struct request *r)
+{
+    reply_begin(r, 401);
+    reply_headers(r, SLICE("WWW-Authenticate: Bearer realm=\"sherd\"\r\n"));
+    reply_problem_end(r, 401, "a token is needed: Authorization: Bearer ...");
+}
+
+static void answer_too_fast(struct request *r)
+{
+    reply_begin(r, 429);
+    reply_headers(r, SLICE("Retry-After: 1\r\n"));
+    reply_problem_end(r, 429, "more requests than this token may make");
+}
+
+// is_welcome decides who may ask for what, but for the key; answers and returns false if not.
+static bool is_welcome(struct request *r, const struct head *head)
+{
+    const struct guard_line *line = &head->line;
+    const struct access_request asked = {.method = r->method,
+                                         .resource = r->route.resource,
+                                         .host =
+                                             line->authority.data ? line->authority : line->host,
+                                         .authorization = head->value[HEADER_AUTHORIZATION],
+                                         .origin = head->value[HEADER_ORIGIN],
+                                         .site = head->value[HEADER_SEC_FETCH_SITE]};
+    r->access = access_hold(r->worker->access);
+    enum access_verdict verdict = access_check(r->access, &asked, &r->grant);
+    if (asked.origin.data)
+        r->cors_origin = access_allowed_origin(r->access, asked.origin);
+    if (verdict == ACCESS_GRANTED && !access_take(r->grant, 1, r->began_us))
+        verdict = ACCESS_TOO_FAST;
+    switch (verdict) {
+    case ACCESS_GRANTED:
+        break;
+    case ACCESS_MISDIRECTED:
+        reply_problem(r, 421,
+                      "without tokens only this machine is served, under the name "
+                      "localhost or a loopback address; see insecure");
+        break;
+    case ACCESS_FOREIGN:
+        reply_problem(r, 403, "pages of other origins may not change anything; see cors_origins");
+        break;
+    case ACCESS_UNKNOWN:
+        answer_unknown(r);
+        break;
+    case ACCESS_FORBIDDEN:
+        reply_problem(r, 403, "this token may not ask for that");
+        break;
+    case ACCESS_TOO_FAST:
+        answer_too_fast(r);
+        break;
+    }
+    return verdict == ACCESS_GRANTED;
+}
+
+// is_roomy is false while too much memory is taken, but for who looks after the server.
+static bool is_roomy(const struct request *r)
+{
+    enum resource resource = r->route.resource;
+    return !atomic_load_explicit(&r->worker->all->full, memory_order_relaxed) ||
+           resource == RESOURCE_METRICS || resource == RESOURCE_STATUS ||
+           resource == RESOURCE_LIVEZ || resource == RESOURCE_READYZ || resource == RESOURCE_PAGE;
+}
+
+static void answer_no_room(struct request *r)
+{
+    reply_problem(r, 503, "the server has no memory to spare; try again");
+}
+
+// has_room answers and returns false if there is none.
+static bool has_room(struct request *r)
+{
+    if (is_roomy(r))
+        return true;
+    answer_no_room(r);
+    return false;
+}
+
+// is_allowed decides on the key of the path, whether it is there or not.
+static bool is_allowed(struct request *r)
+{
+    bool writes = r->method == METHOD_PUT || r->method == METHOD_DELETE;
+    if (r->route.resource == RESOURCE_PREFIX && !writes)
+        return true; // a list has what may be read
+    if (prefixes_cover(writes ? &r->grant->write : &r->grant->read, request_key(r)))
+        return true;
+    reply_problem(
+        r, 403, writes ? "this token may not write that key" : "this token may not read that key");
+    return false;
+}
+
 static void remember_target(struct request *r, const struct head *head)
 {
     if (atomic_load_explicit(&r->worker->all->access_log, memory_order_relaxed) >= 0)
@@ -228,7 +329,8 @@ void request_begin(struct request *r, const struct head *head)
         reply_problem(r, 417, "the only expectation that is met is 100-continue");
     else if (r->format == FORMAT_NONE && formats)
         reply_problem(r, 406, formats);
-    else if (find_handler(r) && (!named || decode_name(r)) && r->handler->begin)
+    else if (is_welcome(r, head) && has_room(r) && find_handler(r) &&
+             (!named || (decode_name(r) && is_allowed(r))) && r->handler->begin)
         r->handler->begin(r, head);
 
     if (r->state != REQUEST_ANSWERED && r->continue_wanted && body_follows) {
@@ -252,11 +354,24 @@ void request_announced(struct request *r, uint64_t size)
         body_too_large(r);
 }
 
+// drop_body ends what takes memory while there is none to spare.
+static void drop_body(struct request *r)
+{
+    bytes_shrink(&r->body, 0);
+    r->keep_alive = false;
+    if (r->status)
+        reply_abort(r);
+    else
+        answer_no_room(r);
+}
+
 void request_body(struct request *r, struct slice piece)
 {
     if (r->state == REQUEST_ANSWERED || !r->handler)
         return;
-    if (r->handler->on_body) {
+    if (!is_roomy(r)) {
+        drop_body(r);
+    } else if (r->handler->on_body) {
         r->handler->on_body(r, piece);
     } else if (r->body.len + piece.len > r->worker->limits.max_value) {
         bytes_shrink(&r->body, 0);

@@ -12,6 +12,7 @@
 #define SERVER_REQUEST_H
 
 #include "server/accept.h"
+#include "server/access.h"
 #include "server/condition.h"
 #include "server/parser.h"
 #include "server/route.h"
@@ -50,7 +51,10 @@ struct request {
     struct client *client; // NULL once it is gone
     struct list link;      // in the client's pipeline
     const struct handler *handler;
-    unsigned holds; // operations of the store that still need this request
+    struct access *access;     // held; of which
+    const struct grant *grant; // what the client may do
+    struct slice cors_origin;  // of the page that may read the answer; without data = none
+    unsigned holds;            // operations of the store that still need this request
 
     enum method method;
     struct route route;   // name only valid in begin

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/listener.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -13,9 +14,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/feed.h"
+#include "server/tls.h"
 
 enum {
     TICK_MS = 100,
+    MEMORY_LOOK_US = 250000,
+    MEMORY_PAUSE_US = 5000000,
+    MEMORY_SHARE =
+        100, // a look takes the hundredth part of the time at most: it walks all free pieces
     BACKLOG = 1024,
     LISTENER_PAUSE_MS = 100,
     LOG_KEEP = 64 * 1024,
@@ -25,7 +31,7 @@ enum {
 
 static unsigned client_limit(const struct worker *w)
 {
-    unsigned share = w->limits.clients / w->all->count;
+    unsigned share = w->all->clients / w->all->count;
     return share ? share : 1;
 }
 
@@ -35,15 +41,17 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
                                "Content-Length: 0\r\nConnection: close\r\n\r\n";
     struct worker *w = context;
+    struct crowd_place *place = NULL;
+    unsigned most = w->limits.clients_per_address;
     (void)listener;
-    (void)address;
     (void)address_len;
-    if (counter_get(&w->stats.clients) < client_limit(w)) {
-        client_new(w, fd);
+    if (counter_get(&w->stats.clients) < client_limit(w) &&
+        (most == 0 || crowd_enter(&w->all->crowd, address, most, &place))) {
+        client_new(w, fd, place);
         return;
     }
     counter_add(&w->stats.refused, 1);
-    if (write(fd, full, sizeof full - 1) < 0)
+    if (!w->tls && write(fd, full, sizeof full - 1) < 0)
         log_write(LOG_DEBUG, "a refused client was gone already");
     close(fd);
 }
@@ -102,6 +110,25 @@ static void check_stop(struct worker *w)
         event_base_loopbreak(w->base);
 }
 
+// look_at_memory: the first worker does, for all. There is room again once an eighth of the limit
+// is free.
+static void look_at_memory(struct worker *w)
+{
+    size_t most = w->limits.memory;
+    bool was_full = atomic_load(&w->all->full);
+    int64_t begin = clock_us();
+    if (w->number || begin < w->memory_look_us)
+        return;
+    const struct mallinfo2 used = most ? mallinfo2() : (struct mallinfo2){0};
+    int64_t pause = MEMORY_SHARE * (clock_us() - begin); // or it was only kept from running
+    pause = pause < MEMORY_LOOK_US ? MEMORY_LOOK_US : pause;
+    w->memory_look_us = begin + (pause < MEMORY_PAUSE_US ? pause : MEMORY_PAUSE_US);
+    bool full = most && used.uordblks + used.hblkhd > (was_full ? most - most / 8 : most);
+    if (full != was_full)
+        log_write(LOG_WARN, full ? "memory: more than the limit is taken" : "memory: enough again");
+    atomic_store(&w->all->full, full);
+}
+
 // run_feed: the first worker follows the change logs for all of them.
 static void run_feed(struct worker *w)
 {
@@ -116,6 +143,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     (void)what;
     renew_date(w);
     http_check_deadlines(w);
+    look_at_memory(w);
     run_feed(w);
     changes_tick(w);
     check_stop(w);
@@ -145,13 +173,42 @@ static void begin_stop(struct worker *w)
     check_stop(w);
 }
 
-static void take_limits(struct worker *w)
+// take_identity: clients that are there go on with the certificate that they were shown.
+static void take_identity(struct worker *w)
 {
+    tls_identity_release(&w->tls);
+    w->tls = tls_identity_hold(w->all->tls);
+}
+
+// take_limits takes what was reloaded, and tells whether tokens or origins are others now.
+static enum error take_limits(struct worker *w, bool *changed)
+{
+    struct access *access;
     w->reloads = atomic_load(&w->all->reloads);
     pthread_mutex_lock(&w->all->reload_lock);
     w->limits = w->all->conf->server;
+    take_identity(w);
+    enum error error = access_new(w->all->conf, &w->all->rates, &access);
     pthread_mutex_unlock(&w->all->reload_lock);
-    w->limits.listen = w->limits.access_log = NULL; // texts stay with the configuration
+    w->limits.listen = w->limits.access_log = w->limits.cors_origins = NULL; // they stay there
+    w->limits.tls_certificate = w->limits.tls_key = w->limits.user = NULL;
+    *changed = !error && !(w->access && access_equal(w->access, access));
+    struct access *old = *changed ? w->access : access;
+    if (*changed)
+        w->access = access;
+    access_release(&old);
+    return error;
+}
+
+// take_configuration: who listens begins again if tokens are others now: his may be gone.
+static void take_configuration(struct worker *w)
+{
+    bool changed;
+    if (take_limits(w, &changed))
+        log_write(LOG_ERROR, "out of memory: thread %u goes on with the tokens that it had",
+                  w->number);
+    if (changed)
+        changes_stop(w);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *context)
@@ -162,7 +219,7 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
     if (read(fd, &count, sizeof count) < 0)
         return;
     if (w->reloads != atomic_load(&w->all->reloads))
-        take_limits(w);
+        take_configuration(w);
     run_feed(w);
     changes_deliver(w);
     if (atomic_load(&w->all->stop) && !w->stopping)
@@ -207,6 +264,8 @@ static void worker_free(struct worker **worker)
     if (w->wake_fd >= 0)
         close(w->wake_fd);
     head_fini(&w->head);
+    access_release(&w->access);
+    tls_identity_release(&w->tls);
     bytes_fini(&w->log);
     free(w);
 }
@@ -245,7 +304,7 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
         return ERROR_MEMORY;
     w->all = all;
     w->number = number;
-    take_limits(w);
+    w->wake_fd = -1;
     for (int i = 0; i < CLIENT_STATES; i++)
         list_init(&w->clients[i]);
     list_init(&w->unsent);
@@ -254,6 +313,9 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     list_init(&w->spare_requests);
     changes_init(w);
     renew_date(w);
+    bool changed;
+    if (take_limits(w, &changed))
+        return ERROR_MEMORY;
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w->base = new_base();
     if (!w->base || w->wake_fd < 0)
@@ -275,7 +337,16 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     return error ? error : worker_listen(w);
 }
 
-enum error workers_start(struct workers *all)
+void workers_init(struct workers *all)
+{
+    pthread_mutex_init(&all->reload_lock, NULL);
+    tickets_init(&all->tickets);
+    crowd_init(&all->crowd);
+    atomic_store(&all->access_log, -1);
+    all->access_log_fd = -1;
+}
+
+enum error workers_listen(struct workers *all)
 {
     const struct conf *conf = all->conf;
     enum error error = ERROR_NONE;
@@ -291,6 +362,11 @@ enum error workers_start(struct workers *all)
         if (error)
             return error;
     }
+    return ERROR_NONE;
+}
+
+void workers_start(struct workers *all)
+{
     for (unsigned i = 0; i < all->count; i++) {
         int code = pthread_create(&all->worker[i]->thread, NULL, run, all->worker[i]);
         if (code) { // nothing can be undone cleanly with some threads running
@@ -298,7 +374,6 @@ enum error workers_start(struct workers *all)
             exit(EXIT_OTHER);
         }
     }
-    return ERROR_NONE;
 }
 
 void worker_wake(struct worker *w)
@@ -338,5 +413,8 @@ void workers_free(struct workers **workers)
         worker_free(&all->worker[i]);
     feed_free(&all->feed);
     hot_free(&all->hot);
+    tls_identity_release(&all->tls);
+    tickets_fini(&all->tickets);
+    crowd_fini(&all->crowd);
     free(all);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A worker: one thread with its own event loop, listener, clients and connections to the
-// partitions. Workers share nothing but what is constant and what they count.
+// partitions. What workers share is in struct workers.
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
 
@@ -10,8 +10,10 @@
 #include <stdatomic.h>
 
 #include "server/changes.h"
+#include "server/crowd.h"
 #include "server/http.h"
 #include "server/stats.h"
+#include "server/tickets.h"
 #include "store/store.h"
 
 enum {
@@ -36,6 +38,9 @@ struct worker {
     struct store *store;
     struct conf_server limits; // of the present configuration; a copy of its own
     unsigned reloads;          // that it has seen
+    int64_t memory_look_us;    // clock_us: when next
+    struct access *access;     // of the same configuration
+    struct ssl_ctx_st *tls;    // of the same; NULL: clients speak in clear
     bool stopping;
     int64_t stop_deadline; // clock_ms
     struct list clients[CLIENT_STATES];
@@ -65,16 +70,29 @@ struct workers {
     int64_t started_us; // clock_unix_us
     struct hot *hot;    // NULL = none
     struct feed *feed;
+    struct access_rates rates;
+    struct crowd crowd;
+    atomic_bool full; // more memory is taken than may be
+    struct tickets tickets;
+    struct ssl_ctx_st *tls; // under the lock, too
     atomic_bool stop;
     atomic_uint reloads;   // so far
     atomic_int access_log; // descriptor, -1 = none
+    int access_log_fd;     // of the main thread: the log's number since it was opened first, or -1
+    unsigned clients;      // at most, of all workers
     unsigned count;
     struct worker *worker[];
 };
 
-// workers_start makes and starts `count` threads; all listen when it returns. ERROR_SYSTEM if the
-// address cannot be listened on: errno says why.
-enum error workers_start(struct workers *workers) MUST_USE;
+// workers_init makes what they share without memory of its own.
+void workers_init(struct workers *workers);
+
+// workers_listen makes `count` workers, which listen when it returns and accept nobody.
+// ERROR_SYSTEM if the address cannot be listened on: errno says why.
+enum error workers_listen(struct workers *workers) MUST_USE;
+
+// workers_start starts their threads.
+void workers_start(struct workers *workers);
 
 // workers_reload tells the threads to take what may change from workers->conf again.
 void workers_reload(struct workers *workers);

@@ -224,9 +224,7 @@ static void wait_with(struct batch *b, struct part part)
 // purged a tombstone between them: then the INSERT succeeds now.
 static bool may_have_vanished(const struct batch *b)
 {
-    const struct operation *first = b->operation[b->part.begin];
-    return b->writes && b->replacing && !b->vanished && !first->precondition->must_exist &&
-           b->outcome[b->part.begin].error == ERROR_PRECONDITION;
+    return b->replacing && b->outcome[b->part.begin].error == ERROR_PRECONDITION;
 }
 
 static void answered(struct batch *b, struct connection *connection)
@@ -346,7 +344,7 @@ static void split(struct batch *b, unsigned code)
 static void refused(struct batch *b, unsigned code)
 {
     bool one = b->part.end - b->part.begin == 1;
-    switch (verdict_of(code)) {
+    switch (verdict_of(code)) { // GCOVR_EXCL_BR_LINE: all are there
     case VERDICT_RETRY:
         if (b->retries++ < RETRIES_MAX && in_time(b))
             wait_with(b, b->part);

@@ -5,10 +5,15 @@
 #include <errmsg.h>
 #include <errno.h>
 #include <event2/event_struct.h>
+#include <fcntl.h>
 #include <mysql.h>
 #include <netdb.h>
+#include <openssl/err.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -20,6 +25,9 @@ enum {
     // The library runs each call on a stack of its own, without a guard page; its default of 60 KiB
     // is too small for name services and TLS.
     STACK_BYTES = 256 * 1024,
+    // Threads that connect through TLS: one that was given up on may stay for as long as a name is
+    // looked up, or a partition drips.
+    OPENINGS_MAX = 256,
 };
 
 // The library's call that is under way.
@@ -50,13 +58,27 @@ struct connection {
     short io_flags;     // what io waits for, 0 if it is not added
     int fd;
 
-    MYSQL mysql;
+    MYSQL *mysql;            // NULL while closed, or while `opening` has it
+    struct opening *opening; // a thread that connects through TLS; or NULL
     MYSQL *connected;
     int failed;
     MYSQL_RES *result;
     struct bytes sql; // the statement of PREPARING
     struct check check;
 };
+
+// A connection that a thread of its own makes: the library cannot suspend the handshake of TLS, nor
+// the look-up of the name that the server's certificate must have. Two own it: the connection,
+// which may give up, and the thread, which ends when the library's own time-outs do.
+struct opening {
+    atomic_uint owners;
+    const struct conf_partition *partition;
+    MYSQL *mysql; // until the connection takes it
+    MYSQL *connected;
+    int done; // eventfd, that the thread writes at its end
+};
+
+static atomic_uint openings;
 
 static void finish_step(struct connection *c);
 static void on_io(evutil_socket_t fd, short what, void *context);
@@ -91,6 +113,17 @@ static void release_result(struct connection *c)
     c->result = NULL;
 }
 
+static void close_handle(MYSQL **mysql)
+{
+    if (!*mysql)
+        return;
+    int fd = mysql_get_socket(*mysql); // none if the library has closed it already
+    if (fd >= 0)
+        shutdown(fd, SHUT_WR); // the farewell of mysql_close could block on a full socket
+    mysql_close(*mysql);
+    *mysql = NULL;
+}
+
 static void close_connection(struct connection *c)
 {
     set_state(c, CONNECTION_CLOSED);
@@ -98,10 +131,7 @@ static void close_connection(struct connection *c)
     event_del(&c->later);
     unwatch(c);
     release_result(c);
-    int fd = mysql_get_socket(&c->mysql); // none if the library has closed it already
-    if (fd >= 0)
-        shutdown(fd, SHUT_WR); // the farewell of mysql_close could block on a full socket
-    mysql_close(&c->mysql);
+    close_handle(&c->mysql);
 }
 
 // ---------------------------------------------------------------- waiting
@@ -122,7 +152,7 @@ static void wait_for(struct connection *c, int wanted)
         flags |= EV_READ;
     if (wanted & MYSQL_WAIT_WRITE)
         flags |= EV_WRITE;
-    int fd = mysql_get_socket(&c->mysql);
+    int fd = mysql_get_socket(c->mysql);
     if (fd == c->fd && flags == c->io_flags)
         return;
     unwatch(c);
@@ -137,7 +167,7 @@ static void wait_for(struct connection *c, int wanted)
 // take that one for watched already, and never hear of it.
 static void step_done(struct connection *c, int wanted)
 {
-    if (mysql_get_socket(&c->mysql) != c->fd)
+    if (mysql_get_socket(c->mysql) != c->fd)
         unwatch(c);
     if (wanted)
         wait_for(c, wanted);
@@ -147,15 +177,24 @@ static void step_done(struct connection *c, int wanted)
         finish_step(c);
 }
 
+// forget_errors: before each call, for the library takes an error that another connection left on
+// this thread for one of its own.
+static void forget_errors(const struct connection *c)
+{
+    if (c->partition->tls == CONF_TLS_REQUIRED)
+        ERR_clear_error();
+}
+
 static int step_continue(struct connection *c, int happened)
 {
-    switch (c->step) {
+    forget_errors(c);
+    switch (c->step) { // GCOVR_EXCL_BR_LINE: all are there
     case STEP_CONNECT:
-        return mysql_real_connect_cont(&c->connected, &c->mysql, happened);
+        return mysql_real_connect_cont(&c->connected, c->mysql, happened);
     case STEP_QUERY:
-        return mysql_real_query_cont(&c->failed, &c->mysql, happened);
+        return mysql_real_query_cont(&c->failed, c->mysql, happened);
     case STEP_STORE:
-        return mysql_store_result_cont(&c->result, &c->mysql, happened);
+        return mysql_store_result_cont(&c->result, c->mysql, happened);
     }
     abort();
 }
@@ -163,7 +202,8 @@ static int step_continue(struct connection *c, int happened)
 static void start_query(struct connection *c, struct slice sql)
 {
     c->step = STEP_QUERY;
-    step_done(c, mysql_real_query_start(&c->failed, &c->mysql, sql.data, sql.len));
+    forget_errors(c);
+    step_done(c, mysql_real_query_start(&c->failed, c->mysql, sql.data, sql.len));
 }
 
 // ---------------------------------------------------------------- opening
@@ -180,14 +220,14 @@ static void fail_open(struct connection *c, enum error error, const char *why)
 
 static void fail_open_with_library_error(struct connection *c)
 {
-    unsigned code = mysql_errno(&c->mysql);
     if (c->refused)
         fail_open(c, ERROR_UNAVAILABLE, strerror(c->refused));
     else if (c->timed_out)
         fail_open(c, ERROR_UNAVAILABLE, "no answer in time while connecting");
     else
-        fail_open(c, check_code_is_final(code) ? ERROR_MISCONFIGURED : ERROR_UNAVAILABLE,
-                  mysql_error(&c->mysql));
+        fail_open(
+            c, check_code_is_final(mysql_errno(c->mysql)) ? ERROR_MISCONFIGURED : ERROR_UNAVAILABLE,
+            mysql_error(c->mysql));
 }
 
 static void start_prepare(struct connection *c, bool checking)
@@ -214,8 +254,10 @@ static void finish_check(struct connection *c)
         check_problem(&c->check, c->max_packet_needed, &problem);
     bytes_append_char(&problem, '\0');
     release_result(c);
-    if (bytes_failed(&problem) || problem.len > 1) {
-        fail_open(c, ERROR_MISCONFIGURED, bytes_failed(&problem) ? "out of memory" : problem.data);
+    if (bytes_failed(&problem)) {
+        fail_open(c, ERROR_UNAVAILABLE, "out of memory");
+    } else if (problem.len > 1) {
+        fail_open(c, ERROR_MISCONFIGURED, problem.data);
     } else {
         event_del(&c->timer);
         set_state(c, CONNECTION_IDLE);
@@ -231,7 +273,7 @@ static void finish_check(struct connection *c)
 // connection is lost; all others are the server's words.
 static bool lost(struct connection *c)
 {
-    unsigned code = mysql_errno(&c->mysql);
+    unsigned code = mysql_errno(c->mysql);
     return c->timed_out || (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR) ||
            (code >= CER_MIN_ERROR && code <= CR_MARIADB_LAST_ERROR);
 }
@@ -242,10 +284,10 @@ static void finish_statement(struct connection *c, bool failed)
     struct bytes text = {0};
     event_del(&c->timer);
     if (failed) {
-        bytes_append_text(&text, mysql_error(&c->mysql));
+        bytes_append_text(&text, mysql_error(c->mysql));
         bytes_append_char(&text, '\0');
         answer.error = lost(c) ? ERROR_OUTCOME : ERROR_REJECTED;
-        answer.code = mysql_errno(&c->mysql);
+        answer.code = mysql_errno(c->mysql);
         answer.text = bytes_failed(&text) ? "out of memory" : text.data;
         answer.timed_out = c->timed_out;
     }
@@ -263,7 +305,7 @@ static void finish_statement(struct connection *c, bool failed)
 
 static void finish_rows(struct connection *c)
 {
-    bool failed = !c->result && mysql_errno(&c->mysql);
+    bool failed = !c->result && mysql_errno(c->mysql);
     if (c->state == CONNECTION_BUSY)
         finish_statement(c, failed);
     else if (failed)
@@ -276,7 +318,7 @@ static void finish_rows(struct connection *c)
 
 static void finish_step(struct connection *c)
 {
-    switch (c->step) {
+    switch (c->step) { // GCOVR_EXCL_BR_LINE: all are there
     case STEP_CONNECT:
         if (c->connected) {
             set_state(c, CONNECTION_PREPARING);
@@ -288,7 +330,8 @@ static void finish_step(struct connection *c)
     case STEP_QUERY:
         if (!c->failed) {
             c->step = STEP_STORE;
-            step_done(c, mysql_store_result_start(&c->result, &c->mysql));
+            forget_errors(c);
+            step_done(c, mysql_store_result_start(&c->result, c->mysql));
         } else if (c->state == CONNECTION_BUSY) {
             finish_statement(c, true);
         } else {
@@ -332,12 +375,28 @@ static void on_later(evutil_socket_t fd, short what, void *context)
     finish_step(context);
 }
 
+static void release_opening(struct opening **opening)
+{
+    struct opening *o = *opening;
+    *opening = NULL;
+    if (atomic_fetch_sub(&o->owners, 1) > 1)
+        return;
+    close_handle(&o->mysql);
+    close(o->done);
+    free(o);
+    atomic_fetch_sub(&openings, 1);
+}
+
 // end_call makes the library's suspended call return: its socket is shut, and a time-out reported.
 static void end_call(struct connection *c)
 {
-    int fd = mysql_get_socket(&c->mysql);
     c->timed_out = true;
     unwatch(c);
+    if (c->opening) {
+        release_opening(&c->opening);
+        return;
+    }
+    int fd = mysql_get_socket(c->mysql);
     if (fd >= 0)
         shutdown(fd, SHUT_RDWR);
     while (step_continue(c, MYSQL_WAIT_READ | MYSQL_WAIT_WRITE | MYSQL_WAIT_TIMEOUT))
@@ -355,7 +414,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     finish_step(c);
 }
 
-// ---------------------------------------------------------------- the interface
+// ---------------------------------------------------------------- life
 
 enum error connection_new(struct event_base *base, const struct conf_partition *partition,
                           const char *address, unsigned timeout_ms, uint64_t max_packet_needed,
@@ -427,28 +486,148 @@ static bool refused_at_once(const struct connection *c)
     return refused;
 }
 
-void connection_open(struct connection *c, unsigned timeout_ms)
+static MYSQL *new_handle(void)
 {
     static const size_t stack = STACK_BYTES;
     static const my_bool no = 0;
+    MYSQL *mysql = mysql_init(NULL);
+    if (!mysql)
+        return NULL;
+    mysql_options(mysql, MYSQL_OPT_NONBLOCK, &stack);
+    mysql_options(mysql, MYSQL_OPT_RECONNECT, &no);
+    mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "binary");
+    return mysql;
+}
+
+// ---------------------------------------------------------------- through TLS
+
+static void set_tls(MYSQL *mysql, const struct conf_partition *p, unsigned timeout_ms)
+{
+    static const my_bool yes = 1;
+    static const unsigned tcp = MYSQL_PROTOCOL_TCP; // localhost would be a socket
+    const unsigned seconds = (timeout_ms + 999) / 1000;
+    mysql_options(mysql, MYSQL_OPT_PROTOCOL, &tcp);
+    mysql_options(mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
+    mysql_options(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
+    mysql_options(mysql, MARIADB_OPT_TLS_VERSION, "TLSv1.2,TLSv1.3");
+    mysql_options(mysql, MARIADB_OPT_TLS_PASSPHRASE, ""); // else it would ask the terminal
+    mysql_options(mysql, MYSQL_OPT_SSL_CA, p->tls_ca);
+    if (p->tls_certificate) {
+        mysql_options(mysql, MYSQL_OPT_SSL_CERT, p->tls_certificate);
+        mysql_options(mysql, MYSQL_OPT_SSL_KEY, p->tls_key);
+    }
+    mysql_options(mysql, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
+    mysql_options(mysql, MYSQL_OPT_READ_TIMEOUT, &seconds);
+    mysql_options(mysql, MYSQL_OPT_WRITE_TIMEOUT, &seconds);
+}
+
+// connect_here gives the library the name, not the address: it is what it looks for in the
+// certificate. The library leaves a socket with TLS blocking.
+static void *connect_here(void *context)
+{
+    static const uint64_t one = 1;
+    struct opening *o = context;
+    const struct conf_partition *p = o->partition;
+    o->connected =
+        mysql_real_connect(o->mysql, p->host, p->user, p->password, p->database, p->port, NULL, 0);
+    if (o->connected) {
+        int fd = mysql_get_socket(o->mysql);
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    }
+    if (write(o->done, &one, sizeof one) < 0)
+        abort(); // an eventfd takes it
+    release_opening(&o);
+    mysql_thread_end();
+    return NULL;
+}
+
+static void on_opened(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *c = context;
+    uint64_t count;
+    (void)what;
+    if (read(fd, &count, sizeof count) < 0) // from here on the thread's work is seen
+        abort();                            // it was readable
+    unwatch(c);
+    c->mysql = c->opening->mysql;
+    c->connected = c->opening->connected;
+    c->opening->mysql = NULL;
+    release_opening(&c->opening);
+    finish_step(c);
+}
+
+// start_thread returns what pthread_create does.
+static int start_thread(struct opening *o)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int code = pthread_attr_init(&attributes);
+    if (code)
+        return code;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    code = pthread_create(&thread, &attributes, connect_here, o);
+    pthread_attr_destroy(&attributes);
+    return code;
+}
+
+// open_in_thread returns what is wrong if the thread cannot be started, as errno does.
+static int open_in_thread(struct connection *c, unsigned timeout_ms)
+{
+    struct opening *o = atomic_load(&openings) < OPENINGS_MAX ? calloc(1, sizeof *o) : NULL;
+    if (!o)
+        return EAGAIN;
+    o->partition = c->partition;
+    o->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (o->done < 0) {
+        free(o);
+        return errno;
+    }
+    atomic_store(&o->owners, 2);
+    atomic_fetch_add(&openings, 1);
+    o->mysql = c->mysql;
+    c->mysql = NULL;
+    set_tls(o->mysql, c->partition, timeout_ms);
+    int code = start_thread(o);
+    if (code) {
+        atomic_store(&o->owners, 1);
+        release_opening(&o);
+        return code;
+    }
+    c->opening = o;
+    c->fd = o->done;
+    c->io_flags = EV_READ;
+    event_assign(&c->io, c->base, c->fd, EV_READ, on_opened, c);
+    event_add(&c->io, NULL);
+    return 0;
+}
+
+bool connection_opening(void)
+{
+    return atomic_load(&openings) > 0;
+}
+
+// ---------------------------------------------------------------- the interface
+
+void connection_open(struct connection *c, unsigned timeout_ms)
+{
     const struct conf_partition *p = c->partition;
+    bool tls = p->tls == CONF_TLS_REQUIRED;
     set_state(c, CONNECTION_CONNECTING);
     c->timed_out = false;
     c->step = STEP_CONNECT;
     c->connected = NULL;
-    mysql_init(&c->mysql);
-    mysql_options(&c->mysql, MYSQL_OPT_NONBLOCK, &stack);
-    mysql_options(&c->mysql, MYSQL_OPT_RECONNECT, &no);
-    mysql_options(&c->mysql, MYSQL_SET_CHARSET_NAME, "binary");
+    c->mysql = new_handle();
     set_timer(c, timeout_ms);
-    c->refused = refused_at_once(c) ? errno : 0;
-    if (c->refused) {
+    c->refused = !c->mysql ? ENOMEM : refused_at_once(c) ? errno : 0;
+    if (tls && !c->refused)
+        c->refused = open_in_thread(c, timeout_ms);
+    if (c->refused)
         event_active(&c->later, EV_TIMEOUT, 0);
+    if (tls || c->refused)
         return;
-    }
     c->inside = true;
-    step_done(c, mysql_real_connect_start(&c->connected, &c->mysql, c->address, p->user,
-                                          p->password, p->database, p->port, p->socket, 0));
+    step_done(c, mysql_real_connect_start(&c->connected, c->mysql, c->address, p->user, p->password,
+                                          p->database, p->port, p->socket, 0));
     c->inside = false;
 }
 

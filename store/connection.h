@@ -84,6 +84,10 @@ bool connection_row(struct connection *connection, struct row *row);
 // could wake up later.
 bool connection_refused(const struct connection *connection);
 
+// connection_opening is true while threads that connections have left behind still connect through
+// TLS. They end in their own time; what they use must not be freed before.
+bool connection_opening(void);
+
 enum connection_state connection_state(const struct connection *connection);
 
 // connection_check returns what the partition said of itself when the connection was opened.

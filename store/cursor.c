@@ -65,10 +65,12 @@ static bool read_until(struct slice *rest, char end, uint64_t *number)
 static bool parse_gap(struct slice text, struct gap *gap)
 {
     struct slice rest = text;
-    return read_until(&rest, '-', &gap->from) && rest.data && read_until(&rest, '@', &gap->to) &&
-           rest.data && read_until(&rest, ':', &gap->seen) && rest.data &&
-           read_until(&rest, ' ', &gap->since) && !rest.data && gap->from >= 1 &&
-           gap->from <= gap->to;
+    unsigned long long since;
+    if (!read_until(&rest, '-', &gap->from) || !read_until(&rest, '@', &gap->to) ||
+        !read_until(&rest, ':', &gap->seen) || slice_number(rest, UINT64_MAX, &since))
+        return false;
+    gap->since = since;
+    return gap->from >= 1 && gap->from <= gap->to;
 }
 
 enum error cursor_parse(struct cursor *c, struct slice gaps)

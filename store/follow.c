@@ -13,6 +13,7 @@
 
 enum {
     PAGE = 200,           // entries in one statement; with values they have 12 MB at most
+    PAGE_PAST = 16,       // the same, with `until` and values: there may be many such readers
     RANGES = 100,         // gaps looked at in one statement
     LOOKBACK = 200000,    // numbers below the end in which gaps are looked for at the beginning
     FILL_AFTER_MS = 5000, // a gap this old is filled for good
@@ -74,7 +75,7 @@ struct reader {
     struct event timer;
     struct bytes sql;
     struct bytes text;
-    struct entry *entry; // [PAGE], of the page
+    struct entry *entry; // [follow->page]
     size_t count;
     size_t next;         // to be told
     size_t unsure;       // entries of this round
@@ -99,6 +100,7 @@ struct follow {
     struct token *token;
     struct token *until;
     bool values;
+    unsigned page; // entries in one statement
     bool opened;
     bool trimmed;
     bool paused;
@@ -340,7 +342,7 @@ static void ask_page(struct reader *r)
     bytes_clear(&r->sql);
     query_feed(&r->sql, c->high, to, f->values);
     append_gaps(r);
-    query_limit(&r->sql, PAGE);
+    query_limit(&r->sql, r->follow->page);
     query_feed_end(&r->sql);
     r->has_values = f->values;
     ask(r, READER_PAGE);
@@ -479,7 +481,7 @@ static enum error read_rows(struct reader *r, struct connection *connection)
     r->count = r->next = 0;
     bytes_shrink(&r->text, PAGE * 256);
     while (connection_row(connection, &row)) {
-        if (r->count == PAGE)
+        if (r->count == r->follow->page)
             return ERROR_MALFORMED;
         struct entry *e = &r->entry[r->count++];
         *e = (struct entry){0};
@@ -705,11 +707,11 @@ static bool fill_gaps(struct reader *r)
 // is_round_over tells whether this page was the last of a round through the log's end and all gaps.
 static bool is_round_over(struct reader *r)
 {
-    if (r->count == PAGE)
-        r->gaps_after = r->entry[PAGE - 1].change.seq; // they come in order
-    else
-        r->gaps_after = r->gaps_asked;
-    if (r->count == PAGE || r->gaps_asked != UINT64_MAX)
+    bool full = r->count == r->follow->page;
+    r->gaps_after = r->gaps_asked;
+    if (full && r->entry[r->count - 1].change.seq < r->gaps_asked) // they come in order
+        r->gaps_after = r->entry[r->count - 1].change.seq;
+    if (full || r->gaps_asked != UINT64_MAX)
         return false;
     r->gaps_after = 0;
     return true;
@@ -859,7 +861,7 @@ static enum error prepare(struct follow *f, const struct follow_options *options
     if (!error)
         error = recent_init(&f->recent, options->until ? RECENT_PAST : RECENT);
     for (unsigned i = 0; i < f->count && !error; i++) {
-        f->reader[i].entry = calloc(PAGE, sizeof *f->reader[i].entry);
+        f->reader[i].entry = calloc(f->page, sizeof *f->reader[i].entry);
         error = f->reader[i].entry ? ERROR_NONE : ERROR_MEMORY;
     }
     return error;
@@ -877,6 +879,7 @@ enum error follow_new(struct event_base *base, struct store *store,
     f->store = store;
     f->events = *events;
     f->values = options->values;
+    f->page = options->until && options->values ? PAGE_PAST : PAGE;
     f->count = count;
     for (unsigned i = 0; i < count; i++) {
         struct reader *r = &f->reader[i];

@@ -44,6 +44,7 @@ struct listing {
     void *context;
     struct bytes prefix;
     struct bytes delimiter;
+    const struct prefixes *only;
     char end[KEY_MAX];
     size_t end_len;
     unsigned page_rows;
@@ -59,7 +60,6 @@ struct listing {
     bool *usual; // [sources], by id of the home - 1
     uint16_t *missing;
     unsigned missing_count;
-    char folder[KEY_MAX];
     unsigned sources;
     struct source source[];
 };
@@ -210,25 +210,32 @@ static struct slice folder_of(const struct listing *l, struct slice key)
               : (struct slice){NULL, 0};
 }
 
-// skip_folder moves a source behind all keys of the folder: over those it has, and the next page
-// begins behind them.
-static void skip_folder(struct source *s, struct slice folder)
+// skip moves a source to the first key that is not before `to`: over those it has, and the next
+// page begins there.
+static void skip(struct source *s, struct slice to)
 {
     struct listing_item item;
-    char end[KEY_MAX];
     bool dead;
     while (first_entry(s, &item, &dead)) {
-        if (!slice_starts(item.key, folder))
+        if (slice_compare(item.key, to) >= 0)
             return;
         drop_entry(s);
     }
-    if (s->last_page)
-        return;
-    size_t len = key_prefix_end(folder, end);
-    if (len == 0)
-        s->last_page = true;
-    else if (slice_compare(bytes_slice(&s->from), (struct slice){end, len}) < 0)
-        set_from(s, (struct slice){end, len}, true);
+    if (!s->last_page && slice_compare(bytes_slice(&s->from), to) < 0)
+        set_from(s, to, true);
+}
+
+// skip_all moves all sources; to the end of the store if `to` is empty.
+static void skip_all(struct listing *l, struct slice to)
+{
+    for (unsigned i = 0; i < l->sources; i++) {
+        struct source *s = &l->source[i];
+        if (to.len)
+            skip(s, to);
+        else
+            s->at = s->page.len;
+        s->last_page = s->last_page || to.len == 0;
+    }
 }
 
 // drop_key removes a key from all sources that have it.
@@ -252,10 +259,8 @@ static void drop_taken(struct listing *l, const struct source *taken)
         drop_key(l, item.key);
         return;
     }
-    memcpy(l->folder, folder.data, folder.len);
-    folder.data = l->folder; // the entry it lay in goes away
-    for (unsigned i = 0; i < l->sources; i++)
-        skip_folder(&l->source[i], folder);
+    char end[KEY_MAX];
+    skip_all(l, (struct slice){end, key_prefix_end(folder, end)});
 }
 
 // fill asks every source that ran dry for its next page and returns whether one has to be waited
@@ -310,6 +315,11 @@ static void begin(struct listing *l)
         from = prefix;
         inclusive = true;
     }
+    if (l->only && !prefixes_cover(l->only, from)) { // what lies before is not looked at
+        from = prefixes_next(l->only, from);
+        inclusive = true;
+        done = done || from.len == 0;
+    }
     l->error = ERROR_NONE;
     for (unsigned i = 0; i < l->sources; i++) {
         struct source *s = &l->source[i];
@@ -350,7 +360,20 @@ static void give(struct listing *l, struct listing_item *item)
     bytes_append_slice(&l->last, item->key);
 }
 
-// step does what a listing_next can do without waiting; false if it came upon a dead key.
+// is_listed: a key that is not is skipped, with all up to the next that may be.
+static bool is_listed(struct listing *l, struct slice key, bool dead)
+{
+    if (l->only && !prefixes_cover(l->only, key)) {
+        skip_all(l, prefixes_next(l->only, key));
+        return false;
+    }
+    if (dead)
+        drop_key(l, key);
+    return !dead;
+}
+
+// step does what a listing_next can do without waiting; false if it came upon a key that is not
+// listed.
 static bool step(struct listing *l, struct listing_item *item, enum listing_result *result)
 {
     bool dead = false, wait = !l->error && fill(l);
@@ -359,10 +382,8 @@ static bool step(struct listing *l, struct listing_item *item, enum listing_resu
     if (l->waiting || l->error)
         return true;
     struct source *next = find_next(l, item, &dead);
-    if (next && dead) {
-        drop_key(l, item->key);
+    if (next && !is_listed(l, item->key, dead))
         return false;
-    }
     l->taken = next;
     if (next) {
         *result = LISTING_ITEM;
@@ -380,7 +401,7 @@ enum listing_result listing_next(struct listing *l, struct listing_item *item)
     if (l->error == ERROR_UNAVAILABLE && l->under_way == 0 && l->restarts++ < RESTARTS_MAX)
         begin(l);
     while (!step(l, item, &result))
-        ; // one dead key less
+        ; // skipped
     return result;
 }
 
@@ -407,6 +428,7 @@ enum error listing_new(struct store *store, const struct listing_options *option
     l->store = store;
     l->on_ready = on_ready;
     l->context = context;
+    l->only = options->only;
     l->sources = partitions;
     l->page_rows = page_rows_for(options->expected, partitions);
     bytes_append_slice(&l->prefix, options->prefix);

@@ -10,15 +10,17 @@
 #ifndef STORE_LISTING_H
 #define STORE_LISTING_H
 
+#include "store/prefixes.h"
 #include "store/store.h"
 
 struct listing;
 
 struct listing_options {
-    struct slice prefix;    // copied; at most KEY_MAX bytes
-    struct slice after;     // keys up to this one are left out; copied; at most KEY_MAX bytes
-    struct slice delimiter; // copied; at most KEY_MAX bytes; empty = no folders
-    uint64_t expected;      // about how many items will be taken; 0 = all
+    struct slice prefix;         // copied; at most KEY_MAX bytes
+    struct slice after;          // keys up to this one are left out; copied; at most KEY_MAX bytes
+    struct slice delimiter;      // copied; at most KEY_MAX bytes; empty = no folders
+    uint64_t expected;           // about how many items will be taken; 0 = all
+    const struct prefixes *only; // keys that are listed; borrowed; NULL = all
 };
 
 enum listing_result {

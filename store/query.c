@@ -55,12 +55,15 @@ void query_quote(struct bytes *sql, struct slice s)
 
 void query_session(struct bytes *sql, unsigned id, unsigned timeout_ms)
 {
+    // Limits that a DBA sets for people at a prompt would cut what is read here.
+    //
     // The server gives up first, so that the client learns that nothing was written: on a lock
     // after half of the time (in whole seconds, at least one), on anything after three quarters.
     unsigned lock_wait = timeout_ms / 2000 ? timeout_ms / 2000 : 1;
     unsigned statement = timeout_ms / 4 * 3;
     bytes_format(sql,
-                 "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
+                 "SET NAMES binary,SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
+                 "sql_select_limit=18446744073709551615,sql_big_selects=1,sql_safe_updates=0,"
                  "autocommit=1,completion_type=0,tx_isolation='READ-COMMITTED',"
                  "in_predicate_conversion_threshold=0,wait_timeout=31536000,"
                  "innodb_lock_wait_timeout=%u,max_statement_time=%u.%03u,@sherd_node=%u",

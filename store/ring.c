@@ -78,7 +78,7 @@ static uint64_t score(unsigned slot, unsigned id, unsigned weight, const uint64_
 static int candidate_compare(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
-    if (x->score != y->score)
+    if (x->score != y->score) // GCOVR_EXCL_BR_LINE: equal for one in 2^64
         return x->score < y->score ? -1 : 1;
     return (x->id > y->id) - (x->id < y->id);
 }

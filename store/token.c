@@ -89,7 +89,7 @@ static bool read_gap(struct slice text, uint64_t *from, uint64_t *to)
 
 // read_cursor reads a number, its mark, and its gaps, in ascending order: as cursor_miss wants to
 // be told.
-static bool read_cursor(struct slice text, struct position *at)
+static enum error read_cursor(struct slice text, struct position *at)
 {
     struct slice rest = text;
     struct slice mark = slice_token(&rest, '~');
@@ -97,19 +97,19 @@ static bool read_cursor(struct slice text, struct position *at)
     struct cursor *cursor = &at->cursor;
     uint64_t high, from, to;
     if (!read_number(number, &high))
-        return false;
+        return ERROR_MALFORMED;
     if (mark.data && (!read_number(mark, &from) || from > 1u << 24))
-        return false;
+        return ERROR_MALFORMED;
     at->mark = mark.data ? (uint32_t)from : 0;
     while (rest.data) {
         if (!read_gap(slice_token(&rest, '~'), &from, &to) || from <= cursor->high || to > high)
-            return false;
+            return ERROR_MALFORMED;
         cursor->high = from - 1;
         if (cursor_miss(cursor, from, to, 0))
-            return false;
+            return ERROR_MEMORY;
     }
     cursor->high = high;
-    return true;
+    return ERROR_NONE;
 }
 
 static bool is_blank(const struct position *at)
@@ -140,7 +140,7 @@ static enum error read_position(struct slice text, struct token *token)
         return ERROR_NONE;
     }
     at->kind = POSITION_CURSOR;
-    return read_cursor(where, at) ? ERROR_NONE : ERROR_MALFORMED;
+    return read_cursor(where, at);
 }
 
 // cut_after takes the key of a list off the end of the text.

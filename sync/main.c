@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "base/release.h"
 #include "conf/conf.h"
+#include "store/connection.h"
 #include "sync/pass.h"
 #include "sync/report.h"
 
@@ -74,32 +76,11 @@ static const struct argp_option options[] = {
 static const struct argp argp = {
     .options = options,
     .parser = parse_argument,
-    .doc =
-        "Makes the partitions of a Sherd store equal: one pass.\v"
-        "Exit: 0 all equal, 1 failed, 64 usage, 75 another sync runs or a partition is away (the "
-        "rest was done), 78 configuration or partition that can never work.",
+    .doc = "Makes the partitions of a Sherd store equal: one pass.\v"
+           "Exit: 0 all equal, 1 failed, 64 usage, 75 another sync runs, or a partition is away or "
+           "its "
+           "clock is wrong (the rest was done), 78 configuration or partition that can never work.",
 };
-
-static void log_lines(const struct bytes *lines)
-{
-    struct slice rest = bytes_slice(lines), line;
-    while (rest.len && (line = slice_token(&rest, '\n')).data)
-        log_write(LOG_ERROR, "%.*s", (int)line.len, line.data);
-}
-
-static struct conf *read_conf(const char *path)
-{
-    struct conf *conf;
-    struct bytes why = {0};
-    enum error error = conf_read(path, &conf, &why);
-    if (error) {
-        fprintf(stderr, "%.*s", (int)why.len, why.len ? why.data : "");
-        if (why.len == 0)
-            fprintf(stderr, "%s: %s\n", path, error_text(error));
-    }
-    bytes_fini(&why);
-    return conf;
-}
 
 // lock_file keeps a second sync of this machine out for as long as the process lives: the
 // descriptor stays open.
@@ -163,7 +144,7 @@ static int run(const struct conf *conf, const struct arguments *arguments)
     if (!addresses || new_ring(conf, &ring)) {
         log_write(LOG_ERROR, "out of memory");
     } else if (address_resolve(conf, addresses, &why)) {
-        log_lines(&why);
+        log_lines(LOG_ERROR, &why);
         code = PASS_BUSY;
     } else {
         code = (int)pass_run(&pass, conf, ring, addresses, &pass_options);
@@ -188,16 +169,24 @@ int main(int argc, char **argv)
     struct arguments arguments = {.config = "configuration.cfg"};
     int code = EXIT_OK;
     argp_err_exit_status = EXIT_USAGE;
-    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    if (argp_parse(&argp, argc, argv, 0, NULL, &arguments)) {
+        log_write(LOG_ERROR, "%s", error_text(ERROR_MEMORY));
+        return EXIT_OTHER;
+    }
     signal(SIGPIPE, SIG_IGN);
+    process_hide();
     if (sodium_init() < 0 || mysql_library_init(0, NULL, NULL))
         return EXIT_OTHER;
-    struct conf *conf = read_conf(arguments.config);
+    struct conf *conf = conf_load(arguments.config, &code);
     if (!conf)
-        return EXIT_CONFIG;
+        return code;
     if (lock_file(arguments.config, &code))
         code = run(conf, &arguments);
     tell_statements();
+    if (connection_opening()) { // a thread still waits for a partition
+        fflush(NULL);
+        _exit(code);
+    }
     conf_free(&conf);
     mysql_library_end();
     return code;

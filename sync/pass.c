@@ -128,8 +128,10 @@ static enum error init_peers(struct pass *pass, const struct address *addresses)
         struct peer *peer = &pass->peer[i];
         peer->conf = &pass->conf->partition[i];
         peer->address = addresses[i].text[0] ? addresses[i].text : NULL;
-        peer->reading = calloc(pass->partitions, sizeof *peer->reading);
-        if (!peer->reading)
+    }
+    for (unsigned i = 0; i < pass->partitions; i++) {
+        pass->peer[i].reading = calloc(pass->partitions, sizeof *pass->peer[i].reading);
+        if (!pass->peer[i].reading)
             return ERROR_MEMORY;
     }
     return ERROR_NONE;

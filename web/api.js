@@ -21,11 +21,42 @@ async function problemOf(answer) {
   return new Problem(answer.status, `${answer.status}: ${detail}`);
 }
 
+// The token that the user signed in with: in memory only, a reload forgets it.
+let token = null;
+let asking = null; // the question for it, one for all requests that need it
+let question = async () => null;
+let declined = false; // the user gave none: he is not asked again
+
+// `ask` is called when a token is needed, with whether the last one was refused; returns a promise of it, or of null.
+export const onSignIn = (ask) => (question = ask);
+
+export const signedIn = () => token !== null;
+
+async function signIn(refused) {
+  if (declined) return false;
+  asking ??= question(refused !== null).finally(() => (asking = null));
+  token = await asking;
+  declined = token === null;
+  return !declined;
+}
+
+// fetch() with the token, for which the user is asked if there has to be one.
+export async function send(path, options = {}) {
+  for (;;) {
+    const used = token;
+    const headers = new Headers(options.headers);
+    if (used !== null) headers.set("Authorization", `Bearer ${used}`);
+    const answer = await fetch(path, { cache: "no-store", redirect: "error", ...options, headers });
+    // Another request may have got a new one meanwhile.
+    if (answer.status !== 401 || (token === used && !(await signIn(used)))) return answer;
+  }
+}
+
 async function ask(path, options = {}) {
   const headers = new Headers(options.headers); // throws if it is no header
   let answer;
   try {
-    answer = await fetch(path, { cache: "no-store", redirect: "error", ...options, headers });
+    answer = await send(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The server does not answer.");
@@ -87,6 +118,9 @@ export async function get(key, whole, signal) {
     stale: answer.headers.get("Sherd-Stale"),
   };
 }
+
+// All of a value, to be saved by the browser: a link cannot carry the token.
+export const whole = async (key) => (await getAnswer(key, true)).blob();
 
 // `match` is the version that the pair must have now; null: there must be none.
 const condition = (match) => (match === null ? { "If-None-Match": "*" } : { "If-Match": `"${match}"` });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The page as a whole. Where one is stands behind the # of the address: #keys&prefix=…&delimiter=…&key=…
 // or #partitions; every move goes through it, so that reloading, going back and bookmarks work.
+import * as api from "./api.js";
 import { decode, encode, parse, show } from "./keys.js";
 import { List } from "./list.js";
 import { Listing } from "./listing.js";
@@ -208,6 +209,32 @@ $("sure").addEventListener("cancel", () => reply(false));
 // It comes late: by then something else may have been asked.
 $("sure").addEventListener("close", () => $("sure").open || reply(false));
 
+// ---------------------------------------------------------------- signing in
+
+// Asks for the token; it goes nowhere but into the requests of this page.
+api.onSignIn((refused) => {
+  $("sign-in-text").textContent = refused ? "This token is not known." : "The server asks for a token.";
+  $("token").value = "";
+  $("sign-in").showModal();
+  return new Promise((resolve) => {
+    const end = (token) => {
+      $("sign-in").onclose = null;
+      $("token").value = "";
+      $("sign-in").close();
+      $("sign-in-again").hidden = token !== null;
+      resolve(token);
+    };
+    $("sign-in-form").onsubmit = (event) => {
+      event.preventDefault();
+      end($("token").value.trim().replace(/[^\x21-\x7e]/g, "?")); // what no header holds is no token either
+    };
+    $("sign-in-no").onclick = () => end(null);
+    $("sign-in").onclose = () => end(null); // also when it is cancelled
+  });
+});
+
+$("sign-in-again").addEventListener("click", () => location.reload());
+
 // ---------------------------------------------------------------- searching, keys of the keyboard
 
 let typing;
@@ -238,7 +265,7 @@ for (const id of ["prefix", "delimiter"]) {
 $("search").addEventListener("submit", (event) => event.preventDefault());
 
 document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || $("sure").open) return;
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   const writing = event.target.closest("input, textarea");
   if (event.key === "/" && !writing && place.view === "keys") {
     event.preventDefault();

@@ -43,6 +43,7 @@ export class Pair {
     $("close").addEventListener("click", () => this.on.closed());
     $("edit").addEventListener("click", () => this.edit());
     $("delete").addEventListener("click", () => this.remove(this.key, this.value.version));
+    $("download").addEventListener("click", (event) => this.download(event));
     $("whole").addEventListener("click", () => this.load(true));
     $("cancel").addEventListener("click", () => this.cancel());
     $("editor").addEventListener("submit", (event) => {
@@ -52,6 +53,21 @@ export class Pair {
     $("file").addEventListener("change", () => this.onFile());
     $("text").addEventListener("input", () => this.hintText());
     window.addEventListener("beforeunload", (event) => this.dirty() && event.preventDefault());
+  }
+
+  // A link cannot carry the token: the value is fetched, and the browser saves that.
+  async download(event) {
+    if (!api.signedIn()) return;
+    event.preventDefault();
+    const { key } = this; // another may be open when it has come
+    const { download } = $("download");
+    try {
+      const link = make("a", { href: URL.createObjectURL(await api.whole(key)), download });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    } catch (error) {
+      if (this.key === key) this.notice(error.message);
+    }
   }
 
   // ---------------------------------------------------------------- opening and closing

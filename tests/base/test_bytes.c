@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <wchar.h>
+
 #include <cmocka.h>
 
 #include <limits.h>
@@ -350,6 +352,16 @@ static void bytes_clear__keeps_the_memory(void **state)
     bytes_fini(&b);
 }
 
+static void bytes_format__fails_where_a_character_cannot_be_written(void **state)
+{
+    (void)state;
+    struct bytes b = {0};
+    bytes_append_text(&b, "abc");
+    bytes_format(&b, "%lc", (wint_t)0xd800);
+    assert_true(bytes_failed(&b));
+    bytes_fini(&b);
+}
+
 static void bytes_consume__drops_from_the_front(void **state)
 {
     (void)state;
@@ -371,6 +383,7 @@ static void bytes_consume__drops_from_the_front(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_format__fails_where_a_character_cannot_be_written),
         cmocka_unit_test(slice_compare__orders_like_varbinary),
         cmocka_unit_test(slice_equal__compares_length_and_bytes),
         cmocka_unit_test(slice_equal_nocase__ignores_the_case_of_ascii_letters_only),

@@ -4,51 +4,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <wchar.h>
+
 #include <cmocka.h>
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "tests/fake/allocator.h"
+#include "tests/fake/capture.h"
 
 #define SAME(slice, text) assert_true(slice_equal((slice), SLICE(text)))
 #define TIME              "2026-01-31T23:59:59.123Z"
 
 static const int64_t held_unix_us = INT64_C(1769903999123456); // TIME
-
-// Standard error goes into a pipe between capture_begin and capture_end.
-struct capture {
-    int read_end;
-    int saved;
-};
-
-static struct capture capture_begin(void)
-{
-    int ends[2];
-    struct capture c;
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    c.read_end = ends[0];
-    c.saved = dup(STDERR_FILENO);
-    assert_true(c.saved >= 0);
-    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
-    close(ends[1]);
-    return c;
-}
-
-// capture_end appends what was written: less than a pipe holds.
-static void capture_end(struct capture c, struct bytes *out)
-{
-    char piece[4096];
-    ssize_t got;
-    assert_true(dup2(c.saved, STDERR_FILENO) >= 0); // closes the last write end
-    close(c.saved);
-    while ((got = read(c.read_end, piece, sizeof piece)) > 0)
-        bytes_append(out, piece, (size_t)got);
-    close(c.read_end);
-    assert_false(bytes_failed(out));
-}
 
 static void expect_escaped(struct slice in, struct slice expected)
 {
@@ -199,9 +169,72 @@ static void log_write__cuts_long_lines(void **state)
     clock_release();
 }
 
+static void log_write__writes_nothing_rather_than_half_a_line(void **state)
+{
+    (void)state;
+    struct bytes out = {0};
+    struct capture c = capture_begin();
+    log_write(LOG_ERROR, "abc %lc", (wint_t)0xd800);
+    capture_end(c, &out);
+    assert_int_equal(out.len, 0);
+    bytes_fini(&out);
+}
+
+static void log_lines__writes_each(void **state)
+{
+    (void)state;
+    struct bytes lines = {0}, out = {0};
+    bytes_append_text(&lines, "one\n\nthree");
+    clock_hold(0, held_unix_us);
+    struct capture c = capture_begin();
+    log_lines(LOG_WARN, &lines);
+    log_lines(LOG_DEBUG, &lines);
+    capture_end(c, &out);
+    SAME(bytes_slice(&out), TIME " warn  one\n" TIME " warn  \n" TIME " warn  three\n");
+    clock_release();
+    bytes_fini(&lines);
+    bytes_fini(&out);
+}
+
+static void log_write__needs_no_memory(void **state)
+{
+    (void)state;
+#if OWN_ALLOCATOR
+    enum { MESSAGE = 2048 };
+    char text[MESSAGE];
+    struct bytes out = {0};
+    memset(text, '\n', sizeof text);
+    struct capture c = capture_begin();
+    calls_left = 0;
+    log_write(LOG_ERROR, "%.*s", (int)sizeof text, text);
+    calls_left = LONG_MAX;
+    capture_end(c, &out);
+    assert_int_equal(out.len, strlen(TIME " error ") + 4 * (MESSAGE - 1) + 1);
+    bytes_fini(&out);
+#else
+    skip();
+#endif
+}
+
+static void log_write__survives_a_full_disk(void **state)
+{
+    (void)state;
+    int saved = dup(STDERR_FILENO), full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    assert_true(saved >= 0 && full >= 0);
+    assert_true(dup2(full, STDERR_FILENO) >= 0);
+    log_write(LOG_ERROR, "nobody will read this");
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    close(full);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(log_write__writes_nothing_rather_than_half_a_line),
+        cmocka_unit_test(log_lines__writes_each),
+        cmocka_unit_test(log_write__needs_no_memory),
+        cmocka_unit_test(log_write__survives_a_full_disk),
         cmocka_unit_test(log_escape__lets_nothing_through_but_printable_ascii),
         cmocka_unit_test(log_escape__escapes_within_text),
         cmocka_unit_test(log_escape__appends),

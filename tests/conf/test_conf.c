@@ -19,11 +19,15 @@
 #include "conf/conf.h"
 #include "conf/faults.h"
 #include "conf/password.h"
+#include "tests/fake/allocator.h"
 
 #define STORE     "[store]\npartitions = 1\n"
 #define PARTITION "[partition-1]\nhost = db1\nuser = sherd\n"
 #define SMALLEST  STORE PARTITION
 #define TWO       "[store]\npartitions = 2\n"
+#define HASH_A    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define HASH_B    "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbB"
+#define TOKEN_A   "[token-a]\nsha256 = " HASH_A "\nread = users/, p%2C\n"
 #define PATH      "/etc/sherd/c.cfg"
 
 static struct conf *parse_at(const char *path, const char *text, bool test)
@@ -89,7 +93,7 @@ static int make_directory(void **state)
 }
 
 static const char *const file_names[] = {"c.cfg", "password", "partition-1.password",
-                                         "partition-2.password"};
+                                         "partition-2.password", "key"};
 
 enum { FILES = sizeof file_names / sizeof *file_names };
 
@@ -260,24 +264,102 @@ static void conf_parse__refuses_an_unknown_option_naming_the_known(void **state)
                   "f:3: [store] thread: unknown option; partitions, replicas, write_acks, "
                   "connections, batch, queue, timeout\n"
                   "f:7: [partition-1] hots: unknown option; host, port, socket, user, password, "
-                  "password_file, database, weight\n");
+                  "password_file, database, tls, tls_ca, tls_certificate, tls_key, weight\n");
 }
 
 static void conf_parse__refuses_an_unknown_section(void **state)
 {
     (void)state;
-    static const char *const names[] = {"sever",       "Store",         "partition",
-                                        "partition-0", "partition-01",  "partition-1001",
-                                        "partition-x", "partition--1",  "partition- 1",
-                                        "partition-",  "partition-1.0", " store"};
+    static const char *const names[] = {
+        "sever",        "Store",          "partition",     "partition-0",
+        "partition-01", "partition-1001", "partition-x",   "partition--1",
+        "partition- 1", "partition-",     "partition-1.0", " store",
+        "token",        "token-",         "token-A",       "token-a.b"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char text[200], expected[200];
+        char text[200], expected[400];
         snprintf(text, sizeof text, SMALLEST "[%s]\nx = 1\n", names[i]);
         snprintf(expected, sizeof expected,
                  "f:6: [%s]: unknown section; [store], [server], [sync], [partition-1] to "
-                 "[partition-1000]\n",
+                 "[partition-1000], [token-NAME], at most 100 of them, NAME of at most 32 of a-z, "
+                 "0-9, - and _\n",
                  names[i]);
         expect_faults(text, expected);
+    }
+}
+
+static void conf_parse__reads_tokens(void **state)
+{
+    (void)state;
+    struct conf *conf = parse(SMALLEST TOKEN_A "[token-b-2]\nsha256 = " HASH_B
+                                               "\nwrite = *\nadmin = yes\nrate = 1000\n");
+    assert_int_equal(conf->tokens, 2);
+    assert_string_equal(conf->token[0].name, "a");
+    assert_string_equal(conf->token[0].sha256, HASH_A);
+    assert_string_equal(conf->token[0].read, "users/, p%2C");
+    assert_null(conf->token[0].write);
+    assert_false(conf->token[0].admin);
+    assert_int_equal(conf->token[0].rate, 0);
+    assert_string_equal(conf->token[1].name, "b-2");
+    assert_string_equal(conf->token[1].write, "*");
+    assert_true(conf->token[1].admin);
+    assert_int_equal(conf->token[1].rate, 1000);
+    conf_free(&conf);
+}
+
+static void conf_parse__refuses_tokens_that_make_no_sense(void **state)
+{
+    (void)state;
+    expect_faults(SMALLEST "[token-a]\nread = *\n",
+                  "f:6: [token-a] sha256: missing; 64 hexadecimal digits\n");
+    expect_faults(SMALLEST "[token-a]\nsha256 = 12\nread = a,,b\nwrite = %4\n",
+                  "f:7: [token-a] sha256 = 12: too short; 64 hexadecimal digits\n"
+                  "f:8: [token-a] read = a,,b: not prefixes; prefixes of keys, percent-encoded, "
+                  "with commas between, or *\n"
+                  "f:9: [token-a] write = %4: not prefixes; prefixes of keys, percent-encoded, "
+                  "with commas between, or *\n");
+    expect_faults(SMALLEST "[token-a]\nsha256 = " HASH_A "\n",
+                  "f:6: [token-a]: neither read nor write nor admin; it may do nothing\n");
+    expect_faults(SMALLEST TOKEN_A "[token-b]\nread = *\nsha256 = " HASH_A "\n",
+                  "f:11: [token-b] sha256: that of [token-a]; each needs its own\n");
+}
+
+static void conf_parse__refuses_more_tokens_than_there_may_be(void **state)
+{
+    (void)state;
+    struct bytes text = {0};
+    bytes_append_text(&text, SMALLEST);
+    for (int i = 0; i <= CONF_TOKENS_MAX; i++)
+        bytes_format(&text, "[token-%d]\nsha256 = %064d\nread = *\n", i, i);
+    bytes_append_char(&text, 0);
+    char *why = refusal("f", text.data, false);
+    assert_non_null(strstr(why, "f:306: [token-100]: unknown section"));
+    assert_null(strstr(why, "token-99"));
+    free(why);
+    bytes_fini(&text);
+}
+
+static void conf_parse__wants_tokens_where_others_can_connect(void **state)
+{
+    (void)state;
+    static const char *const open[] = {"0.0.0.0:80", "[::]:80", "db.example:80", "10.127.0.1:80"};
+    static const char *const local[] = {"127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "LocalHost:80"};
+    char text[400], expected[400];
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(text, sizeof text, SMALLEST "[server]\nlisten = %s\n", open[i]);
+        snprintf(expected, sizeof expected,
+                 "f:7: [server] listen = %s: others could connect and there is no [token-NAME]; "
+                 "tokens, a loopback address, or insecure = yes\n",
+                 open[i]);
+        expect_faults(text, expected);
+        strcat(text, "insecure = yes\n");
+        struct conf *conf = parse(text);
+        conf_free(&conf);
+        snprintf(text, sizeof text, "%s[server]\nlisten = %s\n", SMALLEST TOKEN_A, open[i]);
+        conf = parse(text);
+        conf_free(&conf);
+        snprintf(text, sizeof text, SMALLEST "[server]\nlisten = %s\n", local[i]);
+        conf = parse(text);
+        conf_free(&conf);
     }
 }
 
@@ -623,6 +705,79 @@ static void password_file__that_is_not_there_is_refused(void **state)
                   "line, the password, chmod 600\n");
 }
 
+// TLS
+// ----------------------------------------------------------------------------------------------
+
+static void tls__of_clients_is_a_certificate_and_its_key(void **state)
+{
+    (void)state;
+    write_file("key", SLICE("SECRET\n"), 0600);
+    struct conf *conf = parse_at(
+        path_of("c.cfg"), SMALLEST "[server]\ntls_certificate = c.pem\ntls_key = key\n", false);
+    assert_string_equal(conf->server.tls_key, path_of("key"));
+    assert_non_null(strstr(conf->server.tls_certificate, "/c.pem"));
+    conf_free(&conf);
+    expect_faults(SMALLEST "[server]\ntls_certificate = /c.pem\n",
+                  "f:7: [server] tls_certificate: of no use without tls_key\n");
+    expect_faults(SMALLEST "[server]\ntls_key = /dev/null\n",
+                  "f:7: [server] tls_key: of no use without tls_certificate\n");
+    expect_faults(SMALLEST "[server]\ntls_certificate = /c.pem\ntls_key = /none/at/all\n",
+                  "f:8: [server] tls_key = /none/at/all: No such file or directory; a file with "
+                  "chmod 600\n");
+}
+
+static void tls__keys_that_others_may_see_are_refused(void **state)
+{
+    (void)state;
+    static const mode_t modes[] = {0640, 0620, 0604, 0602, 0644};
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        write_file("key", SLICE("SECRET\n"), modes[i]);
+        char *why = refusal(path_of("c.cfg"),
+                            SMALLEST "[server]\ntls_certificate = c.pem\ntls_key = key\n", false);
+        assert_non_null(strstr(why, "others than its owner may read or write it; a file with chmod "
+                                    "600"));
+        assert_null(strstr(why, "SECRET"));
+        free(why);
+    }
+}
+
+static void tls__to_a_partition_needs_to_know_whom_to_trust(void **state)
+{
+    (void)state;
+    write_file("key", SLICE("SECRET\n"), 0600);
+    struct conf *conf = parse_at(path_of("c.cfg"),
+                                 SMALLEST "tls = required\ntls_ca = ca.pem\n"
+                                          "tls_certificate = c.pem\ntls_key = key\n",
+                                 false);
+    assert_int_equal(conf->partition[0].tls, CONF_TLS_REQUIRED);
+    assert_non_null(strstr(conf->partition[0].tls_ca, "/ca.pem"));
+    assert_string_equal(conf->partition[0].tls_key, path_of("key"));
+    conf_free(&conf);
+    conf = parse(SMALLEST "tls = off\n");
+    assert_int_equal(conf->partition[0].tls, CONF_TLS_OFF);
+    conf_free(&conf);
+    expect_faults(SMALLEST "tls = required\n", "f:6: [partition-1] tls: required without tls_ca; a "
+                                               "file of certificates to trust\n");
+    expect_faults(SMALLEST "tls = yes\n",
+                  "f:6: [partition-1] tls = yes: not understood; off or required\n");
+    expect_faults(SMALLEST "tls_ca = /ca.pem\n",
+                  "f:6: [partition-1] tls_ca: of no use without tls = required\n");
+    expect_faults(SMALLEST "tls = required\ntls_ca = /ca.pem\ntls_certificate = /c.pem\n",
+                  "f:8: [partition-1] tls_certificate: of no use without tls_key\n");
+    expect_faults("[store]\npartitions = 1\n[partition-1]\nsocket = /s\nuser = u\n"
+                  "tls = required\ntls_ca = /ca.pem\n",
+                  "f:6: [partition-1] tls: not for a socket; it stays on this machine\n");
+}
+
+static void memory__leaves_room_beside_the_cache(void **state)
+{
+    (void)state;
+    struct conf *conf = parse(SMALLEST "[server]\nmemory = 128M\ncache = 64M\n");
+    conf_free(&conf);
+    expect_faults(SMALLEST "[server]\nmemory = 127M\ncache = 64M\n",
+                  "f:7: [server] memory: less than twice the cache; more, or 0 for no limit\n");
+}
+
 // Reading
 // ------------------------------------------------------------------------------------------
 
@@ -705,48 +860,23 @@ static void conf_read__tells_the_faults_of_the_file(void **state)
     bytes_fini(&why);
 }
 
-// logged returns what conf_read of the file writes to standard error, the caller's to free.
-static char *logged(void)
-{
-    struct conf *conf;
-    struct bytes why = {0};
-    FILE *file = tmpfile();
-    int saved = dup(STDERR_FILENO);
-    assert_non_null(file);
-    dup2(fileno(file), STDERR_FILENO);
-    enum error error = read_file(&conf, &why);
-    dup2(saved, STDERR_FILENO);
-    close(saved);
-    char *text = calloc(1, 4096);
-    rewind(file);
-    assert_true(fread(text, 1, 4095, file) < 4095);
-    fclose(file);
-    assert_int_equal(error, ERROR_NONE);
-    conf_free(&conf);
-    bytes_fini(&why);
-    return text;
-}
-
-static void conf_read__warns_of_a_password_that_others_may_read(void **state)
+static void conf_read__refuses_a_file_that_others_may_see_into(void **state)
 {
     (void)state;
-    write_file("c.cfg", SLICE(SMALLEST "password = SECRET\n"), 0644);
-    char *text = logged();
-    assert_non_null(strstr(text, "warn"));
-    assert_non_null(strstr(text, "chmod 600"));
-    assert_null(strstr(text, "SECRET"));
-    free(text);
-    static const char *const quiet[] = {SMALLEST, SMALLEST "password =\n"};
-    for (size_t i = 0; i < 2; i++) {
-        write_file("c.cfg", slice_of(quiet[i]), 0644);
-        text = logged();
-        assert_string_equal(text, "");
-        free(text);
+    static const mode_t bad[] = {0640, 0620, 0604, 0602, 0644};
+    struct conf *conf;
+    struct bytes why = {0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_file("c.cfg", SLICE(SMALLEST "password = SECRET\n"), bad[i]);
+        assert_int_equal(read_file(&conf, &why), ERROR_MALFORMED);
+        assert_null(conf);
+        assert_non_null(memmem(why.data, why.len, "chmod 600\n", 10));
+        assert_null(memmem(why.data, why.len, "SECRET", 6));
     }
-    write_file("c.cfg", SLICE(SMALLEST "password = SECRET\n"), 0600);
-    text = logged();
-    assert_string_equal(text, "");
-    free(text);
+    write_file("c.cfg", SLICE(SMALLEST "password = SECRET\n"), 0400);
+    assert_int_equal(read_file(&conf, &why), ERROR_NONE);
+    conf_free(&conf);
+    bytes_fini(&why);
 }
 
 // Printing
@@ -778,13 +908,15 @@ static void conf_print__shows_everything_in_the_shortest_form(void **state)
         "[store]\npartitions = 1\nreplicas = all\nwrite_acks = 1\nconnections = 2\nbatch = 500\n"
         "queue = 10000\ntimeout = 1500ms\n\n"
         "[server]\nlisten = 127.0.0.1:8080\nthreads = auto\nclients = 20000\n"
-        "max_value = 2M\npipeline = 16\nhead_timeout = 5s\nidle_timeout = 2m\n"
+        "clients_per_address = 0\nlisteners = 20000\nmemory = 1024M\nmax_value = 2M\npipeline = "
+        "16\nhead_timeout = 5s\nidle_timeout = 2m\n"
         "body_rate = 1000\nstop_timeout = 5s\nlog_level = info\naccess_log =\n"
-        "cache = 0\ncache_staleness = 100ms\nallow_clear = no\n\n"
+        "cache = 0\ncache_staleness = 100ms\nallow_clear = no\ninsecure = no\n"
+        "cors_origins =\n\n"
         "[sync]\nthreads = 4\nrows_per_second = 0\nbytes_per_second = 0\nverify = 256\n"
         "grace = 1m\nkeep_log = 1h\n\n"
         "[partition-1]\nhost = db1\nport = 3306\nuser = sherd\npassword = ********\n"
-        "database = sherd\nweight = 1\n");
+        "database = sherd\ntls = off\nweight = 1\n");
     free(text);
     conf_free(&conf);
 }
@@ -812,7 +944,9 @@ static void conf_print__is_read_back_as_the_same(void **state)
         SMALLEST "password = SECRET\n",
         SMALLEST "password_file = password\n",
         STORE "[partition-1]\nsocket = s\nuser = \"u\" = 'v' # w\n",
-        SMALLEST "[server]\naccess_log = -\nthreads = 3\nlisten = [::]:0\nallow_clear = yes\n",
+        SMALLEST "[server]\naccess_log = -\nthreads = 3\nlisten = [::]:0\nallow_clear = yes\n"
+                 "insecure = yes\n",
+        SMALLEST TOKEN_A "[token-b]\nsha256 = " HASH_B "\nadmin = yes\nrate = 7\n",
         STORE "replicas = 1\ntimeout = 101\n" PARTITION "weight = 1000\ndatabase = x\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -856,8 +990,12 @@ static void conf_adopt__takes_what_may_change(void **state)
     char *why = adopted(conf, SMALLEST
                         "[server]\npipeline = 3\nhead_timeout = 4s\n"
                         "idle_timeout = 5s\nbody_rate = 6\nstop_timeout = 7s\nlog_level = debug\n"
-                        "access_log = /log\nallow_clear = yes\n");
+                        "access_log = /log\nallow_clear = yes\nlisteners = 8\n"
+                        "clients_per_address = 9\nmemory = 10M\n");
     assert_string_equal(why, "");
+    assert_int_equal(conf->server.listeners, 8);
+    assert_int_equal(conf->server.clients_per_address, 9);
+    assert_int_equal(conf->server.memory, 10 << 20);
     assert_true(conf->server.allow_clear);
     free(why);
     assert_int_equal(conf->server.pipeline, 3);
@@ -878,13 +1016,13 @@ static void conf_adopt__keeps_and_names_what_needs_a_restart(void **state)
     (void)state;
     struct conf *conf = parse(SMALLEST "password = SECRET\n");
     char *before = printed(conf);
-    char *why = adopted(conf, TWO "timeout = 3s\n[server]\nthreads = 4\nlisten = a:1\n"
+    char *why = adopted(conf, TWO "timeout = 3s\n[server]\nthreads = 4\nlisten = 127.9.9.9:1\n"
                                   "max_value = 2K\n"
                                   "[partition-1]\nsocket = /s\nuser = u\npassword = SECRET2\n"
                                   "[partition-2]\nhost = a\nuser = u\n");
     assert_string_equal(why, "[store] partitions = 2: needs a restart\n"
                              "[store] timeout = 3s: needs a restart\n"
-                             "[server] listen = a:1: needs a restart\n"
+                             "[server] listen = 127.9.9.9:1: needs a restart\n"
                              "[server] threads = 4: needs a restart\n"
                              "[server] max_value = 2K: needs a restart\n"
                              "[partition-1] host: needs a restart\n"
@@ -899,6 +1037,27 @@ static void conf_adopt__keeps_and_names_what_needs_a_restart(void **state)
     free(after);
     free(why);
     conf_free(&conf);
+}
+
+static void conf_adopt__takes_all_tokens(void **state)
+{
+    (void)state;
+    struct conf *conf = parse(SMALLEST TOKEN_A);
+    struct conf *fresh = parse(SMALLEST "[token-b]\nsha256 = " HASH_B "\nread = *\n"
+                                        "[token-c]\nsha256 = " HASH_A "\nread = *\n");
+    struct bytes why = {0};
+    assert_int_equal(conf_adopt(conf, fresh, &why), ERROR_NONE);
+    assert_int_equal(why.len, 0);
+    conf_free(&fresh);
+    assert_int_equal(conf->tokens, 2);
+    assert_string_equal(conf->token[0].name, "b");
+    assert_string_equal(conf->token[1].sha256, HASH_A);
+    fresh = parse(SMALLEST);
+    assert_int_equal(conf_adopt(conf, fresh, &why), ERROR_NONE);
+    assert_int_equal(conf->tokens, 0);
+    conf_free(&fresh);
+    conf_free(&conf);
+    bytes_fini(&why);
 }
 
 static void conf_adopt__says_nothing_of_the_same(void **state)
@@ -982,90 +1141,122 @@ static void example__names_every_option_of_store_and_server(void **state)
     free(shown);
 }
 
-// Memory
-// ------------------------------------------------------------------------------------------- The
-// allocator of the C library, that fails at the n-th call and counts what was not freed. The
-// sanitizers bring their own, so that part is left out with them.
+// ---------------------------------------------------------------- hosts, prefixes, origins, names
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
-    __has_feature(memory_sanitizer)
-#define OWN_ALLOCATOR 0
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
-#define OWN_ALLOCATOR 0
-#endif
-#ifndef OWN_ALLOCATOR
-#define OWN_ALLOCATOR 1
-#endif
+// accepts tells whether `option = value` may stand in a section; the rest of the file is right.
+static bool accepts(const char *section, const char *option, const char *value)
+{
+    struct conf *conf;
+    struct bytes text = {0}, why = {0};
+    bool partition = strcmp(section, "partition-1") == 0;
+    bytes_append_text(&text, partition ? STORE "[partition-1]\nuser = u\n" : SMALLEST);
+    if (!partition)
+        bytes_format(&text, "[%s]\n", section);
+    if (strncmp(section, "token-", 6) == 0 && strcmp(option, "sha256") != 0)
+        bytes_append_text(&text, "sha256 = " HASH_A "\n");
+    else if (strncmp(section, "token-", 6) == 0)
+        bytes_append_text(&text, "read = *\n");
+    bytes_format(&text, "%s = %s\n", option, value);
+    enum error error = conf_parse("f", bytes_slice(&text), false, &conf, &why);
+    assert_true(error == ERROR_NONE || error == ERROR_MALFORMED);
+    conf_free(&conf);
+    bytes_fini(&text);
+    bytes_fini(&why);
+    return error == ERROR_NONE;
+}
+
+static void expect_values(const char *section, const char *option, const char *const *right,
+                          const char *const *wrong)
+{
+    for (; *right; right++)
+        if (!accepts(section, option, *right))
+            fail_msg("%s = %s is refused", option, *right);
+    for (; *wrong; wrong++)
+        if (accepts(section, option, *wrong))
+            fail_msg("%s = %s is accepted", option, *wrong);
+}
+
+#define TEN "abcdefghi."
+#define L63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static void values__of_hosts(void **state)
+{
+    (void)state;
+    static const char *const right[] = {"a",   "A-1.b_c",      "10.0.0.1",
+                                        "::1", "fe80::1",      TEN TEN TEN TEN TEN "org",
+                                        L63,   L63 ".0xg.com", NULL};
+    static const char *const wrong[] = {"-a",        "a..b",  "a.",        ".a",       "a~b",
+                                        "a{b",       "a@b",   "a:b",       "a/b",      L63 "a",
+                                        "10",        "10.1",  "1.2.3.4.5", "a.0x1f",   "a.0X1F",
+                                        "256.1.1.1", "[::1]", "a b",       "\xc3\xa4", NULL};
+    expect_values("partition-1", "host", right, wrong);
+}
+
+static void values__of_addresses(void **state)
+{
+    (void)state;
+    static const char *const right[] = {"127.0.0.1:0", "localhost:65535", "[::1]:80", NULL};
+    static const char *const wrong[] = {
+        "localhost", "localhost:", "localhost:65536", "localhost:x", ":80", "[::1:80",
+        "[x]:80",    "[]:80",      "::1:80",          "a:b:80",      NULL};
+    expect_values("server", "listen", right, wrong);
+}
+
+static void values__of_prefixes(void **state)
+{
+    (void)state;
+    static const char *const right[] = {"*", "a", "a, b/c", "%00", "a%fFb", "\xff", "a=b", NULL};
+    static const char *const wrong[] = {"a b", "a\tb", "%",    "%4", "%g0",
+                                        "%0g", "%4/",  "a,,b", "a,", NULL};
+    expect_values("token-a", "read", right, wrong);
+}
+
+static void values__of_origins(void **state)
+{
+    (void)state;
+    static const char *const right[] = {
+        "https://a.example", "http://localhost:3000",      "http://[::1]",
+        "http://[::1]:80",   "http://10.0.0.1, https://b", NULL};
+    static const char *const wrong[] = {"*",           "null",       "a.example",  "ftp://a",
+                                        "http://",     "http://a/",  "http://a/b", "http://[::1",
+                                        "http://[]",   "http://[x]", "http://u@a", "https://a,,b",
+                                        "http://::1]", NULL};
+    expect_values("server", "cors_origins", right, wrong);
+}
+
+static void values__of_hashes(void **state)
+{
+    (void)state;
+    char hash[65] = HASH_B;
+    for (const char *c = "09afAF"; *c; c++) {
+        hash[63] = *c;
+        assert_true(accepts("token-a", "sha256", hash));
+    }
+    for (const char *c = "/:@G`g{"; *c; c++) {
+        hash[63] = *c;
+        assert_false(accepts("token-a", "sha256", hash));
+    }
+}
+
+static void values__of_names(void **state)
+{
+    (void)state;
+    assert_true(accepts("token-a_b-9", "read", "*"));
+    static const char *const wrong[] = {"token-a{", "token-a`", "token-a/",
+                                        "token-a:", "tokens-a", "other-1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(accepts(wrong[i], "read", "*"));
+    static const char *const options[] = {"a{b", "a`b", "a@b", "a[b", "a/b", "a:b", "a.b"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        assert_false(accepts("server", options[i], "1"));
+    char *why = refusal("f", SMALLEST "[server]\nno-such_option = 1\n", false);
+    assert_non_null(strstr(why, "f:7: [server] no-such_option: unknown option; "));
+    free(why);
+}
+
+// ---------------------------------------------------------------- memory
 
 #if OWN_ALLOCATOR
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *p, size_t size);
-void __libc_free(void *p);
-
-static long calls_left = LONG_MAX; // until an allocation fails, and all after it
-static long alive;
-
-static bool refused(void)
-{
-    if (calls_left == LONG_MAX)
-        return false;
-    if (calls_left == 0)
-        return true;
-    calls_left--;
-    return false;
-}
-
-static void *counted(void *p)
-{
-    alive += p != NULL;
-    return p;
-}
-
-void *malloc(size_t size)
-{
-    return refused() ? NULL : counted(__libc_malloc(size));
-}
-
-void *calloc(size_t count, size_t size)
-{
-    return refused() ? NULL : counted(__libc_calloc(count, size));
-}
-
-void *realloc(void *p, size_t size)
-{
-    if (refused())
-        return NULL;
-    void *moved = __libc_realloc(p, size);
-    alive += !p && moved;
-    return moved;
-}
-
-void free(void *p)
-{
-    alive -= p != NULL;
-    __libc_free(p);
-}
-
-// fail_each_allocation runs `step` with 0, 1, 2 ... allocations, until it works; before that it
-// must say that memory is out, and never leak.
-static void fail_each_allocation(enum error (*step)(void))
-{
-    enum error error = ERROR_MEMORY;
-    for (long n = 0; error == ERROR_MEMORY; n++) {
-        long before = alive;
-        calls_left = n;
-        error = step();
-        calls_left = LONG_MAX;
-        assert_int_equal(alive, before);
-        assert_true(n < 1000);
-    }
-    assert_int_equal(error, ERROR_NONE);
-}
-
 static const char memory_text[] = STORE "[partition-1]\nsocket = s\nuser = u\n"
                                         "password_file = password\n"
                                         "[server]\naccess_log = -\n";
@@ -1101,6 +1292,55 @@ static enum error step_refuse(void)
     return error == ERROR_MALFORMED ? ERROR_NONE : error;
 }
 
+// step_refuse_much has more faults than there is room for at first, some of them doubled.
+static enum error step_refuse_much(void)
+{
+    struct conf *conf;
+    struct bytes why = {0}, text = {0};
+    enum error error = ERROR_MEMORY;
+    for (int i = 0; i < 20; i++)
+        bytes_append_text(&text, "a = 1\nb\n");
+    if (!bytes_failed(&text))
+        error = conf_parse("f", bytes_slice(&text), false, &conf, &why);
+    bytes_fini(&text);
+    bytes_fini(&why);
+    return error == ERROR_MALFORMED ? ERROR_NONE : error;
+}
+
+static enum error step_faults(void)
+{
+    struct faults faults = {0};
+    struct bytes out = {0};
+    for (unsigned line = 20; line; line--)
+        bytes_append_text(faults_add(&faults, line), "wrong");
+    assert_true(faults_any(&faults));
+    enum error error = faults_write(&faults, "f", &out);
+    if (!error)
+        assert_int_equal(strncmp(out.data, "f:1: wrong\nf:2: wrong\n", 22), 0);
+    faults_fini(&faults);
+    bytes_fini(&out);
+    return error;
+}
+
+static struct conf *printing;
+
+static enum error step_print(void)
+{
+    struct bytes out = {0};
+    conf_print(printing, &out);
+    enum error error = bytes_failed(&out) ? ERROR_MEMORY : ERROR_NONE;
+    bytes_fini(&out);
+    return error;
+}
+
+static void conf_print__survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    printing = parse(SMALLEST);
+    fail_each_allocation(step_print);
+    conf_free(&printing);
+}
+
 static void conf_parse__survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -1109,6 +1349,8 @@ static void conf_parse__survives_every_failed_allocation(void **state)
     fail_each_allocation(step_parse);
     fail_each_allocation(step_read);
     fail_each_allocation(step_refuse);
+    fail_each_allocation(step_refuse_much);
+    fail_each_allocation(step_faults);
 }
 
 static struct conf *adopting, *adopted_from;
@@ -1135,6 +1377,12 @@ static void conf_adopt__takes_nothing_when_memory_is_out(void **state)
     conf_free(&adopted_from);
 }
 #else
+static void conf_print__survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    skip();
+}
+
 static void conf_parse__survives_every_failed_allocation(void **state)
 {
     (void)state;
@@ -1162,6 +1410,10 @@ int main(void)
         cmocka_unit_test(conf_parse__shows_values_safely),
         cmocka_unit_test(conf_parse__refuses_an_unknown_option_naming_the_known),
         cmocka_unit_test(conf_parse__refuses_an_unknown_section),
+        cmocka_unit_test(conf_parse__reads_tokens),
+        cmocka_unit_test(conf_parse__refuses_tokens_that_make_no_sense),
+        cmocka_unit_test(conf_parse__refuses_more_tokens_than_there_may_be),
+        cmocka_unit_test(conf_parse__wants_tokens_where_others_can_connect),
         cmocka_unit_test(conf_parse__refuses_an_option_of_another_section),
         cmocka_unit_test(conf_parse__refuses_a_missing_option),
         cmocka_unit_test(conf_parse__refuses_a_missing_section),
@@ -1188,23 +1440,35 @@ int main(void)
         cmocka_unit_test(password_file__that_others_may_read_or_write_is_refused),
         cmocka_unit_test(password_file__that_is_no_single_line_is_refused),
         cmocka_unit_test(password_file__that_is_not_there_is_refused),
+        cmocka_unit_test(tls__of_clients_is_a_certificate_and_its_key),
+        cmocka_unit_test(tls__keys_that_others_may_see_are_refused),
+        cmocka_unit_test(tls__to_a_partition_needs_to_know_whom_to_trust),
+        cmocka_unit_test(memory__leaves_room_beside_the_cache),
         WITH_ENVIRONMENT(conf_read__takes_the_mode_from_the_environment),
         WITH_ENVIRONMENT(conf_read__refuses_an_unknown_environment),
         WITH_ENVIRONMENT(conf_read__tells_why_a_file_cannot_be_read),
         WITH_ENVIRONMENT(conf_read__tells_the_faults_of_the_file),
-        WITH_ENVIRONMENT(conf_read__warns_of_a_password_that_others_may_read),
+        WITH_ENVIRONMENT(conf_read__refuses_a_file_that_others_may_see_into),
         cmocka_unit_test(conf_print__shows_everything_in_the_shortest_form),
         cmocka_unit_test(conf_print__shows_the_password_file_not_the_password),
         cmocka_unit_test(conf_print__is_read_back_as_the_same),
         cmocka_unit_test(conf_print__is_read_back_wherever_the_file_was),
         cmocka_unit_test(conf_adopt__takes_what_may_change),
         cmocka_unit_test(conf_adopt__keeps_and_names_what_needs_a_restart),
+        cmocka_unit_test(conf_adopt__takes_all_tokens),
         cmocka_unit_test(conf_adopt__says_nothing_of_the_same),
         WITH_ENVIRONMENT(example__is_read),
         WITH_ENVIRONMENT(example__comments_the_defaults),
         WITH_ENVIRONMENT(example__names_every_option_of_store_and_server),
         WITH_ENVIRONMENT(conf_parse__survives_every_failed_allocation),
         cmocka_unit_test(conf_adopt__takes_nothing_when_memory_is_out),
+        cmocka_unit_test(conf_print__survives_every_failed_allocation),
+        cmocka_unit_test(values__of_hosts),
+        cmocka_unit_test(values__of_addresses),
+        cmocka_unit_test(values__of_prefixes),
+        cmocka_unit_test(values__of_origins),
+        cmocka_unit_test(values__of_hashes),
+        cmocka_unit_test(values__of_names),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

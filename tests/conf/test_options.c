@@ -15,7 +15,7 @@
 #include "conf/options.h"
 
 static const enum option_section sections[] = {OPTION_STORE, OPTION_SERVER, OPTION_SYNC,
-                                               OPTION_PARTITION};
+                                               OPTION_PARTITION, OPTION_TOKEN};
 
 enum { SECTIONS = sizeof sections / sizeof *sections };
 
@@ -24,6 +24,7 @@ union base {
     struct conf_server server;
     struct conf_sync sync;
     struct conf_partition partition;
+    struct conf_token token;
 };
 
 static const struct option *find(enum option_section section, const char *name)
@@ -119,7 +120,7 @@ static void options__that_reload_are_those_of_the_server_and_of_sync(void **stat
         const struct option *o = options_of(sections[s], &count);
         for (size_t i = 0; i < count; i++)
             assert_true(!o[i].reload || sections[s] == OPTION_SERVER ||
-                        sections[s] == OPTION_SYNC); // conf_adopt relies on it
+                        sections[s] == OPTION_SYNC || sections[s] == OPTION_TOKEN); // conf_adopt
     }
 }
 

@@ -11,7 +11,8 @@ right), ETAG and MODIFIED for the entity tag and Last-Modified of its pair, PAST
   then       KEPT: the connection takes another request; CLOSED: the server ends it; EITHER
   before     {key: value} that is stored first
   after      {key: value or ABSENT} that a fresh connection then finds
-  body       {index: bytes or Json} of answers, header {index: {name: value or None}}, where `...` is anything
+  stored_type  what SQL then writes into the pair's column `type`
+  body       {index: bytes, Json or Lacks} of answers, header {index: {name: value or None}}, where `...` is anything
 """
 import collections
 
@@ -24,11 +25,12 @@ Head = collections.namedtuple("Head", "status")
 Maybe = collections.namedtuple("Maybe", "status")
 Bytewise = collections.namedtuple("Bytewise", "data")  # a write a byte
 Json = collections.namedtuple("Json", "text")  # a body with this value
+Lacks = collections.namedtuple("Lacks", "data")  # a body without these bytes
 Await = collections.namedtuple("Await", "count")  # goes on when so many answers have come
 HALF_CLOSE, RESET = "half-close", "reset"
 TRICKLE = "trickle"  # header lines, one every 100 ms, until the server answers
 
-Case = collections.namedtuple("Case", "name send expect then before after body header")
+Case = collections.namedtuple("Case", "name send expect then before after body header stored_type")
 
 CASES = collections.OrderedDict()  # category: list of cases
 
@@ -37,10 +39,10 @@ def category(name):
     CASES[name] = []
 
 
-def case(name, send, expect, then=KEPT, before=None, after=None, body=None, header=None):
+def case(name, send, expect, then=KEPT, before=None, after=None, body=None, header=None, stored_type=None):
     send = send if isinstance(send, list) else [send]
     list(CASES.values())[-1].append(
-        Case(name, send, expect, then, before or {}, after or {}, body or {}, header or {}))
+        Case(name, send, expect, then, before or {}, after or {}, body or {}, header or {}, stored_type))
 
 
 def head(line, *fields):

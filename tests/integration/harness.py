@@ -7,7 +7,9 @@ Environment:
   SHERD_SERVER      the binary, build/sherd-server unless given
 """
 import atexit
+import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -27,6 +29,7 @@ NODE_COUNT = 3
 TABLES = ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition")
 START_SECONDS = 15
 STOP_SECONDS = 7
+COVERAGE = os.environ.get("SHERD_TEST_COVERAGE")  # set by make coverage
 SLACK = float(os.environ.get("SHERD_TEST_SLACK", "1"))  # multiplies deadlines on slow machines
 
 
@@ -59,11 +62,12 @@ class Nodes:
         self.directory = directory
         self.count = count
 
-    def tool(self, verb, node=None):
+    def tool(self, verb, node=None, *options):
+        """`options`: of the database server, to start."""
         command = [os.path.join(ROOT, "tools", "nodes"), verb, "--count", str(self.count),
                    "--dir", self.directory]
-        subprocess.run(command + (["--node", str(node)] if node else []), check=True,
-                       stdout=subprocess.DEVNULL)
+        command += ["--node", str(node)] if node else []
+        subprocess.run(command + (["--", *options] if options else []), check=True, stdout=subprocess.DEVNULL)
 
     def start(self, node=None):
         """Starts what does not run (and continues what is frozen); returns when all answer."""
@@ -204,6 +208,8 @@ class Server:
             self.environment["SHERD_ENV"] = "test"
         self.process = None
         self.port = None
+        self.tls = None  # an ssl.SSLContext: clients speak TLS
+        self.files = None  # how many files it may have open
 
     def write_config(self, text):
         with open(self.config, "w", encoding="utf-8") as file:
@@ -219,8 +225,13 @@ class Server:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([BINARY, "--config", self.config, *arguments],
                                             env=self.environment, stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.DEVNULL, stderr=log)
+                                            stdout=subprocess.DEVNULL, stderr=log, preexec_fn=self.limit_files)
         return self
+
+    def limit_files(self, pid=0):
+        """Of the new process, which calls this itself, or of one that runs."""
+        if self.files:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (self.files, self.files))
 
     def start(self):
         """Launches and waits until it listens."""
@@ -250,6 +261,21 @@ class Server:
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def cpu_seconds(self):
+        """What the process has used so far."""
+        with open("/proc/%d/stat" % self.process.pid, encoding="latin-1") as file:
+            fields = file.read().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self, which):
+        """VmRSS, what is resident now, or VmHWM, the most since `forget_most`."""
+        with open("/proc/%d/status" % self.process.pid, encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(which + ":")) * 1024
+
+    def forget_most(self):
+        with open("/proc/%d/clear_refs" % self.process.pid, "w", encoding="ascii") as file:
+            file.write("5")
 
     def wait_for_end(self, seconds=STOP_SECONDS):
         """The exit code of a server that ends by itself."""
@@ -284,6 +310,10 @@ class Server:
     def discard(self):
         """For clean-up: gone in any case, without an opinion."""
         if self.process is not None and self.process.poll() is None:
+            if COVERAGE:  # only who ends by himself tells what he did
+                self.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(STOP_SECONDS * SLACK)
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -294,7 +324,7 @@ class Server:
             assert sign not in log, log
 
     def wire(self, timeout=10):
-        return Wire(self.port, timeout * SLACK)
+        return Wire(self.port, timeout * SLACK, self.tls)
 
     def raw(self, data, answers=1):
         """The given number of answers to bytes on a connection of their own."""
@@ -344,7 +374,12 @@ class SherdTest(unittest.TestCase):
         cls.nodes.truncate()
         cls.server = Server(cls.nodes, cls.config, cls.partitions)
         cls.addClassCleanup(cls.server.discard)
+        cls.prepare(cls.server)
         cls.server.start_up()
+
+    @classmethod
+    def prepare(cls, server):
+        """For what a class needs beyond its configuration, before the server starts."""
 
     @classmethod
     def tearDownClass(cls):

@@ -196,7 +196,7 @@ class Streams(BulkTest):
     def test_results_come_while_lines_go(self):
         """Each line is answered before the next is sent: nothing waits for the end."""
         with self.server.wire() as wire:
-            wire.send(b"POST /bulk HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            wire.send(b"POST /bulk HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
             results, head = b"", None
             for i in range(20):
                 text = line("put", "slow-%d" % i, value="v")
@@ -213,7 +213,7 @@ class Streams(BulkTest):
     def test_a_line_may_come_in_pieces(self):
         text = line("put", "pieces", value="välue" * 10) + line("get", "pieces")
         body = b"".join(b"1\r\n%c\r\n" % c for c in text)
-        answer = self.server.raw(b"POST /bulk HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+        answer = self.server.raw(b"POST /bulk HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + body
                                  + b"0\r\n\r\n")[0]
         self.assertEqual([201, 200], [r["status"] for r in answer.lines()])
 
@@ -233,7 +233,7 @@ class Streams(BulkTest):
                     results.extend(json.loads(text) for text in lines)
             reader = threading.Thread(target=read)
             wire.socket.setblocking(True)
-            wire.socket.sendall(b"POST /bulk HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            wire.socket.sendall(b"POST /bulk HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
             reader.start()
             for begin in range(0, self.count, 500):
                 text = b"".join(line("put", "stream-%d" % i, value="value %d" % i) for i in range(begin, begin + 500))
@@ -257,7 +257,7 @@ class Streams(BulkTest):
     def test_a_client_that_does_not_read_is_waited_for(self):
         self.put("wide", b"w" * 1000000)
         with self.server.wire(60) as wire:
-            wire.send(b"POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (200 * len(line("get",
+            wire.send(b"POST /bulk HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (200 * len(line("get",
                                                                                                         "wide"))))
             wire.socket.setblocking(True)
             wire.socket.sendall(line("get", "wide") * 200)
@@ -267,7 +267,7 @@ class Streams(BulkTest):
 
     def test_a_broken_off_bulk_has_done_whole_lines_only(self):
         with self.server.wire() as wire:
-            wire.send(b"POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n"
+            wire.send(b"POST /bulk HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n"
                       + line("put", "whole", value="v")
                       + line("put", "half", value="v")[:-1])
             wire.head()

@@ -74,7 +74,7 @@ class Keys(SherdTest):
         for key in keys:
             self.put(key, b"<" + key + b">")
         with self.server.wire() as wire:
-            wire.send(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % key_path(key).encode() for key in keys))
+            wire.send(b"".join(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % key_path(key).encode() for key in keys))
             for key in keys:
                 self.assertEqual(b"<" + key + b">", wire.response().body)
 
@@ -118,7 +118,7 @@ class Values(SherdTest):
         for i, value in enumerate(values):
             self.put("mixed-%d" % i, value)
         with self.server.wire(30) as wire:
-            wire.send(b"".join(b"GET /keys/mixed-%d HTTP/1.1\r\nHost: x\r\n\r\n" % i for i in range(len(values))))
+            wire.send(b"".join(b"GET /keys/mixed-%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % i for i in range(len(values))))
             for value in values:
                 self.assertTrue(value == wire.response().body)
 
@@ -127,7 +127,7 @@ class Values(SherdTest):
         for size in (1000, 4096, 65536, 299999):
             body = b"".join(b"%x\r\n%s\r\n" % (len(part), part)
                             for part in (value[i:i + size] for i in range(0, len(value), size)))
-            self.check(self.server.raw(b"PUT /keys/chunks-%d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            self.check(self.server.raw(b"PUT /keys/chunks-%d HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
                                        b"%s0\r\n\r\n" % (size, body))[0], 201)
             self.assertTrue(value == self.value("chunks-%d" % size))
 
@@ -139,7 +139,7 @@ class Values(SherdTest):
 
 
 class LargeValues(SherdTest):
-    config = {"server": {"max_value": "16M"}}
+    config = {"server": {"max_value": "16M"}, "store": {"timeout": "10s"}}  # it is about bytes, however slow
 
     def test_16_mib_come_back(self):
         value = random_bytes(16 << 20)

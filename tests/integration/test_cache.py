@@ -173,7 +173,7 @@ class Freshness(WithCache):
         before = self.metric("cache_clears_total")
         self.nodes.sql(1, "TRUNCATE changes; UPDATE pairs SET v='new' WHERE k='%s'" % key)
         wait_until(lambda: self.server.get(key).body == b"new", 5, "the new value")
-        self.assertGreater(self.metric("cache_clears_total"), before)
+        wait_until(lambda: self.metric("cache_clears_total") > before, 5, "the clearing")  # a slow reader's cache is not asked
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import threading
@@ -12,6 +13,7 @@ import time
 import unittest
 
 from harness import BINARY, Server, Transaction, key_path, shared_nodes, wait_until
+from test_fail import LIBRARY
 
 SYNC = os.environ.get("SHERD_SYNC") or os.path.join(os.path.dirname(BINARY), "sherd-sync")
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -129,7 +131,7 @@ class WithServer(unittest.TestCase):
 class Forms(WithServer):
     def test_events(self):
         with self.server.wire() as wire:
-            wire.send(b"GET /changes HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n")
+            wire.send(b"GET /changes HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
             text = b""
             while b"event: progress" not in text or not text.endswith(b"\n\n\r\n"):
                 text += more(wire)
@@ -165,6 +167,21 @@ class Forms(WithServer):
         self.assertEqual(self.poll("wait=1")["changes"], [])
         self.assertGreaterEqual(time.monotonic() - began, 0.9)
 
+    def test_a_poll_that_waited_takes_no_more_than_its_limit(self):
+        token = self.poll()["token"]
+        timer = threading.Timer(0.3, lambda: self.nodes.sql(1, "INSERT INTO pairs(k,v) VALUES('a',1),('b',1),('c',1)"))
+        timer.start()
+        answer = self.poll("limit=2&wait=30&since=" + token)
+        timer.join()
+        rest = self.poll("wait=10&since=" + answer["token"])
+        self.assertEqual([2, 1], [len(answer["changes"]), len(rest["changes"])])
+        self.assertEqual({"a", "b", "c"}, {c["key"] for c in answer["changes"] + rest["changes"]})
+
+    def test_a_silent_stream_is_told_that_it_is_alive(self):
+        began, listener = time.monotonic(), self.listen()
+        wait_until(lambda: listener.progress >= 2, 20, "a heartbeat after 15 s")
+        self.assertGreater(time.monotonic() - began, 10)
+
     def test_pages_of_the_present_state_by_limit(self):
         for i in range(7):
             self.server.put("k%d" % i, b"v%d" % i, {"Content-Type": "text/plain"})
@@ -178,6 +195,26 @@ class Forms(WithServer):
         self.assertEqual(sorted(set(found)), [("k%d" % i, "v%d" % i) for i in range(7)])
         self.server.put("k3", b"new")
         self.assertEqual([c["key"] for c in self.poll("wait=10&since=" + since)["changes"]], ["k3"])
+
+    def test_a_poll_of_large_values_comes_in_pieces(self):
+        """From the start, from the logs and as it happens: a megabyte and what follows it, then a token."""
+        live = threading.Thread(target=lambda: found.append(self.poll("wait=20&include=value&limit=1000")))
+        found = []
+        live.start()
+        wait_until(lambda: b"sherd_feed_listeners 1" in self.server.request("GET", "/metrics").body, 10, "a listener")
+        past = self.poll()["token"]
+        for i in range(60):
+            self.server.put("large-%02d" % i, b"x" * 60000)
+        live.join()
+        self.assertGreaterEqual(len(found[0]["changes"]), 1)
+        for since in ("0", past):
+            keys = []
+            while len(keys) < 60:
+                answer = self.poll("include=value&limit=1000&since=" + since)
+                self.assertTrue(0 < len(answer["changes"]) < 30, len(answer["changes"]))
+                keys += [change["key"] for change in answer["changes"]]
+                since = answer["token"]
+            self.assertEqual(["large-%02d" % i for i in range(60)], sorted(keys))
 
     def test_values_keys_and_types(self):
         listener = self.listen("include=value")
@@ -222,6 +259,11 @@ class Forms(WithServer):
         self.assertEqual(len(listener.events), 3)
         rest = self.listen("since=" + listener.token)
         self.assertEqual(sorted(key for _, key in rest.told()), ["k3", "k4"])
+        live = self.listen("limit=2")
+        for i in range(3):
+            self.server.put("live-%d" % i, b"")
+        wait_until(lambda: live.ended, 10, "the end of one that was live")
+        self.assertEqual(len(live.events), 2)
 
     def test_what_is_refused(self):
         for query in ("since=x", "since=1", "since=1.", "since=1.2~3", "since=1.5~3~2", "since=1.5~5-4", "since=1.1_1.2",
@@ -236,7 +278,7 @@ class Forms(WithServer):
     def test_head(self):
         for accept, kind in (("application/x-ndjson", "application/x-ndjson"), ("*/*", "application/json")):
             with self.server.wire() as wire:
-                wire.send(("HEAD /changes HTTP/1.1\r\nHost: a\r\nAccept: %s\r\n\r\n" % accept).encode())
+                wire.send(("HEAD /changes HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\n\r\n" % accept).encode())
                 answer = wire.response(head=True)
                 self.assertEqual((answer.status, answer.header("Content-Type")), (200, kind))
                 self.assertEqual(wire.request("GET", "/livez").status, 200)
@@ -303,6 +345,25 @@ class Nothing_is_missed(WithServer):
             self.assertEqual(sorted(again.told()), [("delete", "a"), ("put", "b"), ("put", "c")])
         by_header = self.listen("since=now", headers={"Last-Event-ID": first.token})
         by_header.wait_for(3)
+
+    def test_large_values_of_the_past_wait_for_their_reader(self):
+        token, count = self.poll()["token"], 600
+        body = b"".join(b'{"op":"put","key":"large-%d","value":"%s"}\n' % (i, b"x" * 60000) for i in range(count))
+        with self.server.wire(60) as wire:
+            self.assertEqual(200, wire.request("POST", "/bulk", body).status)
+        before = self.server.memory("VmRSS")
+        self.server.forget_most()
+        with self.server.wire() as reader:
+            reader.send(b"GET /changes?include=value&since=%s HTTP/1.1\r\nHost: localhost\r\n"
+                        b"Accept: application/x-ndjson\r\n\r\n" % token.encode())
+            wait_until(lambda: b"sherd_feed_listeners 1" in self.server.request("GET", "/metrics").body, 10, "a listener")
+            seen, text = set(), b""
+            while len(seen) < count:
+                text += more(reader)
+                seen |= {int(number) for number in re.findall(rb'"key":"large-(\d+)"', text)}
+                text = text[-100:]
+        if os.path.exists(LIBRARY):  # sanitizers keep what was freed
+            self.assertLess(self.server.memory("VmHWM") - before, 18 << 20, "all of it would be 36 MB")
 
     def test_a_transaction_that_commits_late(self):
         listener = self.listen()
@@ -412,7 +473,7 @@ class Nothing_is_missed(WithServer):
     def test_a_slow_reader_is_dropped_and_harms_nobody(self):
         other = self.listen("include=value")
         with self.server.wire() as slow:
-            slow.send(b"GET /changes?include=value HTTP/1.1\r\nHost: a\r\nAccept: application/x-ndjson\r\n\r\n")
+            slow.send(b"GET /changes?include=value HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n")
             wait_until(lambda: b"progress" in more(slow), 10, "the stream has begun")
             value = b"v" * 60000
             for i in range(1000):
@@ -434,11 +495,31 @@ class Nothing_is_missed(WithServer):
         for listener in listeners:
             wait_until(lambda: listener.ended, 5, "the end")
 
+    def test_the_end_of_the_server_ends_the_polls(self):
+        """One that was told nothing has no token to go on with: it is to ask again."""
+        with self.server.wire() as wire:
+            wire.send(b"GET /changes?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            wait_until(lambda: b"sherd_feed_listeners 1" in self.server.request("GET", "/metrics").body, 10, "a listener")
+            self.server.stop()
+            self.assertIn(b" 503 ", more(wire))
+
+    def test_the_end_of_the_server_ends_those_who_wait_for_the_feed(self):
+        for node in self.nodes.all():
+            self.nodes.freeze(node)
+            self.addCleanup(self.nodes.thaw, node)
+        with self.server.wire() as poll, self.server.wire() as stream:
+            for wire, accept in ((poll, b"application/json"), (stream, b"application/x-ndjson")):
+                wire.send(b"GET /changes?since=0 HTTP/1.1\r\nHost: localhost\r\nAccept: " + accept + b"\r\n\r\n")
+            wait_until(lambda: b"sherd_feed_listeners 2" in self.server.request("GET", "/metrics").body, 10, "both listen")
+            self.server.terminate()
+            self.assertEqual(0, self.server.wait_for_end(), self.server.log())
+            self.assertIn(b" 503 ", more(poll))
+
     def test_a_thousand_listeners(self):
         wires = [self.server.wire() for _ in range(1000)]
         try:
             for wire in wires:
-                wire.send(b"GET /changes HTTP/1.1\r\nHost: a\r\nAccept: application/x-ndjson\r\n\r\n")
+                wire.send(b"GET /changes HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n")
             for wire in wires:
                 text = b""
                 while b"progress" not in text:
@@ -489,8 +570,13 @@ class Partitions_go_away(WithServer):
         self.addCleanup(self.nodes.start)
         server = self.new_server_with_one_away()
         listener = self.listen("since=" + token, server=server)
+        self.listen(server=server)  # one that is owed nothing
         self.assertNotIn("before", listener.last())
-        self.nodes.start(3)
+        with server.wire() as wire:
+            wire.send(b"GET /changes?wait=60&since=%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % listener.token.encode())
+            self.nodes.start(3)
+            wire.receive(30)
+            self.assertIn(b" 200 ", wire.buffer, "a poll that waits ends: asked again, it is told more")
         wait_until(lambda: "before" in listener.last(), 20, "the change from before")
         listener.wait_for(1)
 
@@ -518,6 +604,13 @@ class Partitions_go_away(WithServer):
         wait_until(lambda: set(keys) <= set(listener.last()), 20, "the keys of partition 3")
         again = self.listen("since=" + token, server=server)
         wait_until(lambda: set(keys) <= set(again.last()), 20, "the same from the token")
+
+    def test_without_any_partition_a_listener_is_sent_away(self):
+        for node in self.nodes.all():
+            self.nodes.kill(node)
+        self.addCleanup(self.nodes.start)
+        server = self.new_server_with_one_away()
+        self.assertEqual(503, self.poll(server=server, status=503)["status"])
 
     def test_a_token_that_claims_to_know_the_future_holds_nothing_back(self):
         token = self.poll()["token"]

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Runs corpus.py: a test for each case, a class with a server for each group of categories."""
+"""Runs the corpus: a test for each case, a class with a server for each group of categories."""
 import json
+import os
+import subprocess
+import tempfile
 import time
 import unittest
 
 import corpus
 from corpus import (ABSENT, CASES, CLOSED, FUTURE, HALF_CLOSE, KEPT, LIVE, PAST, RESET, TRICKLE, Await, Bytewise, Head,
-                    Json, Maybe)
-from harness import SherdTest
+                    Json, Lacks, Maybe)
+from corpus_conf import CONFIGURATIONS, SECRET
+from corpus_store import OWNER, TOKENS
+from harness import BINARY, SherdTest, shared_nodes, sql_bytes
 from wire import Ended
 
 
@@ -42,6 +47,7 @@ class Exchange:
 
 
 SECONDS = 8
+LIVE_HERE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def statuses_of(expected):
@@ -57,10 +63,16 @@ def name_of(number):
 
 
 class CorpusTest(SherdTest):
+    config = {"server": {"insecure": "yes"}}  # hosts of all kinds come
+    headers = None  # of requests before and after a case
+
     def run_case(self, number, case):
         key = name_of(number)
         for name, value in case.before.items():
-            self.check(self.server.request("PUT", "/keys/" + name.replace("KEY", key), value), 201, 204)
+            self.check(self.server.request("PUT", "/keys/" + name.replace("KEY", key), value, self.headers), 201, 204)
+        if case.stored_type is not None:
+            for node in self.nodes.all():
+                self.nodes.sql(node, "UPDATE pairs SET type = %s WHERE k = %s" % (sql_bytes(case.stored_type), sql_bytes(key)))
         fill = self.filler(key, case)
         with self.server.wire() as wire:
             exchange = Exchange(wire, case.expect)
@@ -76,7 +88,7 @@ class CorpusTest(SherdTest):
         """A function that puts the case's key, entity tag and dates into bytes."""
         changes = [(b"KEY", key.encode()), (b"PAST", PAST), (b"FUTURE", FUTURE)]
         if "KEY" in case.before:
-            pair = self.server.request("HEAD", "/keys/" + key)
+            pair = self.server.request("HEAD", "/keys/" + key, None, self.headers)
             changes += [(b"ETAG", pair.header("ETag").encode()),
                         (b"MODIFIED", pair.header("Last-Modified").encode())]
 
@@ -111,6 +123,8 @@ class CorpusTest(SherdTest):
         for i, body in case.body.items():
             if isinstance(body, Json):
                 self.assertEqual(json.loads(fill(body.text.encode())), got[i].json(), got[i])
+            elif isinstance(body, Lacks):
+                self.assertNotIn(fill(body.data), got[i].body, got[i])
             elif body is not ...:
                 self.assertEqual(fill(body), got[i].body, got[i])
         for i, headers in case.header.items():
@@ -135,7 +149,7 @@ class CorpusTest(SherdTest):
             return
         if case.then == KEPT and b"HTTP/1.0" not in sent:
             self.assertFalse(got and got[-1].closes, "will close: %r" % got[-1:])
-        wire.send(LIVE)
+        wire.send(LIVE_HERE)
         try:
             self.check(wire.response(), 200)
         except Ended as end:
@@ -143,7 +157,7 @@ class CorpusTest(SherdTest):
 
     def check_after(self, case, key):
         for name, value in case.after.items():
-            response = self.server.request("GET", "/keys/" + name.replace("KEY", key))
+            response = self.server.request("GET", "/keys/" + name.replace("KEY", key), None, self.headers)
             if value is ABSENT:
                 self.check(response, 404)
             else:
@@ -155,11 +169,44 @@ SILENTLY_CLOSED = ["no_second_request"]  # an idle connection: the answer before
 
 
 class Corpus(CorpusTest):
-    """All but deadlines: those need a server of their own."""
+    """The categories that need no server of their own."""
 
 
 class Deadlines(CorpusTest):
-    config = {"server": {"head_timeout": "400ms", "idle_timeout": "1s"}}
+    config = {"server": {"insecure": "yes", "head_timeout": "400ms", "idle_timeout": "1s"}}
+
+
+class Authorization(CorpusTest):
+    config = TOKENS
+    headers = {"Authorization": "Bearer " + OWNER.decode()}
+
+
+class Browsers(CorpusTest):
+    config = {}
+
+
+class StrangeSql(CorpusTest):
+    """Partitions whose DBA prefers other rules for what a literal is, and tells every client so."""
+    rules = (("sql_mode", "NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES_AS_CONCAT,IGNORE_SPACE,NO_ZERO_DATE"),
+             ("character_set_server", "gbk"), ("collation_connection", "gbk_chinese_ci"),
+             ("init_connect", "SET NAMES gbk, sql_mode = 'NO_BACKSLASH_ESCAPES', sql_select_limit = 1, sql_safe_updates = 1, max_join_size = 2"))
+
+    @classmethod
+    def setUpClass(cls):
+        for node in shared_nodes().all():
+            for name, value in cls.rules:
+                was = shared_nodes().sql(node, "SELECT @@GLOBAL.%s" % name)[0][0]
+                cls.addClassCleanup(cls.set_rule, node, name, was)
+                cls.set_rule(node, name, value)
+        super().setUpClass()
+
+    @staticmethod
+    def set_rule(node, name, value):
+        shared_nodes().sql(node, "SET GLOBAL %s = %s" % (name, sql_bytes(value)))
+
+
+CLASSES = {"deadlines": [Deadlines], "authorization": [Authorization], "browsers": [Browsers], "sql": [Corpus, StrangeSql],
+           "collation": [Corpus, StrangeSql]}
 
 
 def add_tests():
@@ -169,11 +216,68 @@ def add_tests():
         for case in cases:
             def test(self, number=number, case=case):
                 self.run_case(number, case)
-            setattr(Deadlines if category == "deadlines" else Corpus, "test_%s__%s" % (category, case.name), test)
+            for cls in CLASSES.get(category, [Corpus]):
+                name = "test_%s__%s" % (category, case.name)
+                assert not hasattr(cls, name), name
+                setattr(cls, name, test)
             number += 1
 
 
 add_tests()
+
+
+class Configurations(unittest.TestCase):
+    def check(self, case):
+        with tempfile.TemporaryDirectory(prefix="sherd-conf-") as directory:
+            with open(os.path.join(directory, "f"), "wb") as file:
+                file.write(case.text)
+            os.chmod(file.name, 0o600)
+            done = subprocess.run([BINARY, "--check-config", "--config", file.name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  stdin=subprocess.DEVNULL, timeout=10)
+        said = done.stderr.decode("utf-8", "replace")
+        self.assertEqual(b"", done.stdout)
+        self.assertNotIn(SECRET.decode(), said)
+        self.assertTrue(said.replace("\n", "").isprintable(), said)
+        if case.says is None:
+            self.assertEqual((0, ""), (done.returncode, said))
+        else:
+            self.assertEqual(78, done.returncode, said)
+            self.assertIn(case.says, said)
+
+
+for conf_case in CONFIGURATIONS:
+    setattr(Configurations, "test_" + conf_case.name, lambda self, case=conf_case: self.check(case))
+
+
+class ChangedTokens(SherdTest):
+    """A token that a client cut or changed is answered, by the contract, and harms nobody."""
+
+    def ask(self, token):
+        with self.server.wire() as wire:
+            wire.send(b"GET /changes?wait=0&since=%s HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n" % token + LIVE_HERE)
+            answer = wire.response()
+            self.check(answer, 200, 400, 410, 503)
+            self.check(wire.response(), 200)
+            return answer
+
+    def tokens(self):
+        """Tokens of all kinds: of now, with entries read, in the middle of a list."""
+        for i in range(30):
+            self.put("token-%d" % i, b"v")
+        yield self.ask(b"now").json()["token"]
+        first = self.check(self.server.request("GET", "/changes?since=0&wait=0&limit=5", None, {"Accept": "application/json"}), 200)
+        yield first.json()["token"]
+
+    def test_cut_anywhere_and_changed_anywhere(self):
+        for token in map(str.encode, self.tokens()):
+            self.check(self.ask(token), 200)
+            for i in range(len(token)):
+                self.ask(token[:i])
+                self.ask(token[i + 1:])
+                for other in b"0.9_~tvA":
+                    self.ask(token[:i] + bytes([other]) + token[i + 1:])
+                    self.ask(token[:i] + bytes([other]) + token[i:])
+
 
 
 class Order(SherdTest):
@@ -184,14 +288,14 @@ class Order(SherdTest):
         for key in keys:
             self.put(key, key.encode())
         with self.server.wire() as wire:
-            wire.send(b"".join(b"GET /keys/%s HTTP/1.1\r\nHost: x\r\n\r\n" % key.encode() for key in keys))
+            wire.send(b"".join(b"GET /keys/%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % key.encode() for key in keys))
             self.assertEqual(keys, [wire.response().body.decode() for _ in keys])
 
     def test_pipelined_writes_of_many_keys_are_answered_in_order(self):
         with self.server.wire() as wire:
             for i in range(100):
-                wire.send(b"PUT /keys/w%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%d" % (i, len(str(i)), i))
-                wire.send(b"GET /keys/w%d HTTP/1.1\r\nHost: x\r\n\r\n" % i)
+                wire.send(b"PUT /keys/w%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%d" % (i, len(str(i)), i))
+                wire.send(b"GET /keys/w%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % i)
             for i in range(100):
                 self.check(wire.response(), 201)
                 self.assertEqual(str(i).encode(), wire.response().body)
@@ -199,7 +303,7 @@ class Order(SherdTest):
     def test_a_client_that_does_not_read_gets_everything_later(self):
         self.put("large", b"L" * 1000000)
         with self.server.wire(30) as slow, self.server.wire() as other:
-            slow.socket.sendall(b"GET /keys/large HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            slow.socket.sendall(b"GET /keys/large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
             self.check(other.request("GET", "/livez"), 200)
             for _ in range(100):
                 self.assertEqual(1000000, len(slow.response().body))

@@ -450,7 +450,7 @@ class HomeFrozen(FailoverTest):
         wires = [self.server.wire() for _ in keys]
         self.nodes.freeze(HOME)
         for wire, key in zip(wires, keys):
-            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nstale" % key.encode())
+            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nstale" % key.encode())
         statuses = [wire.response().status for wire in wires]
         for wire in wires:
             wire.close()
@@ -476,7 +476,7 @@ class HomeFrozenWithALock(FailoverTest):
         self.addCleanup(transaction.end)
         transaction.run("BEGIN; UPDATE pairs SET v = 'locked' WHERE k = '%s'" % key)
         with self.server.wire() as wire:
-            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nstale" % key.encode())
+            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nstale" % key.encode())
             wait_until(self.is_writing, 3, "the lock wait")
             self.nodes.freeze(HOME)
             self.wait_down()
@@ -849,7 +849,7 @@ class Listing(FailoverTest):
                                  " SELECT CONCAT('%s', LPAD(seq, 6, '0')), 'v', '', %d, %d FROM seq_1_to_%d"
                            % ("long/" * 40, version, version, count))
         with self.server.wire(30) as wire:
-            wire.send(b"GET /keys HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n")
+            wire.send(b"GET /keys HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n")
             self.assertTrue(wire.receive(5))
             self.kill()
             answer = self.check(wire.response(), 200)

@@ -147,8 +147,8 @@ class Killed(FailureTest):
         wait_until(lambda: self.status(self.keys[2][0]) == 503, 5, "503")
         with self.server.wire() as wire:
             for one, two in zip(self.keys[1], self.keys[2]):
-                wire.send(b"GET /keys/%s HTTP/1.1\r\nHost: x\r\n\r\n" % one.encode())
-                wire.send(b"GET /keys/%s HTTP/1.1\r\nHost: x\r\n\r\n" % two.encode())
+                wire.send(b"GET /keys/%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % one.encode())
+                wire.send(b"GET /keys/%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % two.encode())
             self.assertEqual([200, 503] * 10, [wire.response().status for _ in range(20)])
 
     def test_both_partitions_dead_then_back(self):
@@ -274,7 +274,7 @@ class Frozen(FailureTest):
         self.nodes.freeze(2)
         began = time.monotonic()
         with self.server.wire() as wire:
-            wire.send(b"GET /keys?limit=5 HTTP/1.1\r\nHost: x\r\n\r\n")
+            wire.send(b"GET /keys?limit=5 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.check(wire.response(), 503)
         self.assertLess(time.monotonic() - began, (2 * TIMEOUT + 0.5) * SLACK)
         self.nodes.thaw(2)
@@ -287,7 +287,7 @@ class Frozen(FailureTest):
                 self.put("stream/%d/%d" % (n, i), b"v")
         self.nodes.freeze(2)
         with self.server.wire() as wire:
-            wire.send(b"GET /keys HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n")
+            wire.send(b"GET /keys HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n")
             try:
                 self.check(wire.response(), 503)
             except Ended:
@@ -335,11 +335,11 @@ class Locked(FailureTest):
 
     def test_a_batch_with_the_locked_key_writes_the_others(self):
         with self.server.wire() as locked:
-            locked.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % self.locked.encode())
+            locked.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nv" % self.locked.encode())
             wires = [self.server.wire() for _ in self.keys[2][1:]]
             for wire, key in zip(wires, self.keys[2][1:]):
                 self.addCleanup(wire.close)
-                wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % key.encode())
+                wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nv" % key.encode())
             self.assertEqual([204] * len(wires), [wire.response().status for wire in wires])
             self.check(locked.response(), 503)
 
@@ -348,7 +348,7 @@ class Locked(FailureTest):
         self.addCleanup(server.discard)
         server.start()
         with server.wire() as wire:
-            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % self.locked.encode())
+            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nv" % self.locked.encode())
             self.assertFalse(wire.receive(0.2))
             self.transaction.run("COMMIT")
             self.check(wire.response(), 204)

@@ -7,7 +7,7 @@ import unittest
 import urllib.parse
 import xml.etree.ElementTree
 
-from harness import SherdTest, concurrently, wait_until
+from harness import SherdTest, Transaction, concurrently, wait_until
 from test_bytes import percent
 
 FORMS = {"application/json": "application/json", "text/plain": "text/plain", "text/html": "text/html",
@@ -287,6 +287,8 @@ class Hidden(ListTest):
 
 
 class Clearing(ListTest):
+    config = {"store": {"timeout": "6s"}}  # a statement that waits for a lock ends after half of it
+
     def test_a_colon_clears_a_prefix_and_nothing_else(self):
         keys = [b"c/%d" % i for i in range(2500)]
         self.put_all(keys + [b"c", b"c0", b"b/9", b"c/\xff"])
@@ -298,6 +300,30 @@ class Clearing(ListTest):
         self.put_all([b"x", b"y/z", b"\xff\xff", b"\0"])
         self.check(self.server.request("DELETE", "/keys/:"), 204)
         self.assertEqual([], self.walk())
+
+    def test_what_cannot_be_cleared_is_said_and_cleared_later(self):
+        self.put_all([b"lock/%d" % i for i in range(20)])
+        node = 1 + next(i for i in range(3) if self.nodes.sql(i + 1, "SELECT 1 FROM pairs"))
+        transaction = Transaction(self.nodes, node)
+        self.addCleanup(transaction.end)
+        transaction.run("BEGIN; SELECT * FROM pairs FOR UPDATE")
+        with self.server.wire() as wire:  # one that does not wait for its answer
+            wire.send(b"DELETE /keys/lock/: HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = self.check(self.server.request("DELETE", "/keys/lock/:"), 503)
+        self.assertEqual(str(node), answer.header("Sherd-Partition"))
+        self.assertIn("not all keys may have been removed", answer.json()["detail"])
+        left = self.walk()
+        self.assertTrue(left and len(left) < 20, left)
+        transaction.run("ROLLBACK")
+        wait_until(lambda: self.server.request("DELETE", "/keys/lock/:").status == 204, 10, "all removed")
+        self.assertEqual([], self.walk())
+
+    def test_head_of_a_stream_has_no_body(self):
+        self.put_all([b"h/%d" % i for i in range(3000)])
+        for accept in ("application/x-ndjson", "text/plain", "application/json", "text/html", "application/xml"):
+            with self.server.wire() as wire:
+                for _ in range(2):  # on one connection: what followed would be taken for the second answer
+                    self.check(wire.request("HEAD", "/keys?prefix=h/", None, {"Accept": accept}), 200)
 
     def test_clearing_nothing_is_fine(self):
         self.check(self.server.request("DELETE", "/keys/nothing:"), 204)
@@ -337,7 +363,7 @@ class Many(ListTest):
 
     def test_a_stream_that_nobody_reads_delays_nobody(self):
         with self.server.wire() as wire:
-            wire.socket.sendall(b"GET /keys HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n" * 16)
+            wire.socket.sendall(b"GET /keys HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n" * 16)
             self.assertEqual(1000, len(self.page()[0]))
             for _ in range(16):
                 self.assertEqual(self.count, wire.response().body.count(b"\n"))
@@ -345,7 +371,7 @@ class Many(ListTest):
     def test_a_stream_that_is_broken_off_harms_nobody(self):
         for _ in range(10):
             with self.server.wire() as wire:
-                wire.send(b"GET /keys HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n")
+                wire.send(b"GET /keys HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n")
                 wire.head()
                 wire.abort()
         self.assertEqual(1000, len(self.page()[0]))

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Start, stop, reload: what is refused, what is only a warning, what each says."""
+import http.client
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
 import unittest
 
-from harness import (BINARY, DEFINITION, PASSWORD, STOP_SECONDS, Server, Transaction, config_text, password_sql,
+from harness import (BINARY, DEFINITION, PASSWORD, SLACK, STOP_SECONDS, Server, Transaction, config_text, password_sql,
                      shared_nodes,
                      wait_until)
 from wire import Ended
@@ -21,6 +23,15 @@ def definition_of(database):
         text = file.read()
     head = text[:text.index("CREATE DATABASE")]
     return head + text[text.index("CREATE DATABASE IF NOT EXISTS test_sherd"):].replace("test_sherd", database)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
 
 
 class StartTest(unittest.TestCase):
@@ -90,6 +101,12 @@ class Partitions(StartTest):
                        "INSERT INTO sherd_schema VALUES (99)"):
             with self.subTest(change=change):
                 self.check_names_partition_2(self.refused(self.broken_database(change)))
+
+    def test_another_function_of_that_name_is_refused(self):
+        log = self.refused(self.broken_database("DROP FUNCTION sherd_triggers;"
+                                                "CREATE FUNCTION sherd_triggers() RETURNS TEXT RETURN 'five'"))
+        self.check_names_partition_2(log)
+        self.assertIn("unexpected answer to the check of the schema", log)
 
     def test_missing_rights_are_refused(self):
         broken = self.broken_database("REVOKE EXECUTE ON test_broken.* FROM sherd")
@@ -217,6 +234,49 @@ class Configuration(StartTest):
         self.assertEqual(200, first.request("GET", "/livez").status)
         first.stop()
 
+    def test_a_name_that_is_no_address_is_exit_1(self):
+        for overrides, words in (({"server": {"listen": "no.such.name.invalid:80", "insecure": "yes"}},
+                                  "listen = no.such.name.invalid:80"),
+                                 ({"partition-2": {"socket": None, "host": "no.such.name.invalid"}},
+                                  "partition-2: host no.such.name.invalid")):
+            server = self.server(overrides)
+            server.environment["RES_OPTIONS"] = "timeout:1 attempts:1"  # where no resolver answers
+            server.launch()
+            self.assertEqual(1, server.wait_for_end(), server.log())
+            self.assertIn(words, server.log())
+
+    @unittest.skipUnless(has_ipv6(), "without IPv6")
+    def test_ipv6(self):
+        server = self.server({"server": {"listen": "[::1]:0"}}).launch()
+        wait_until(lambda: "listening on [::1]:" in server.log(), 10, "the server listens")
+        port = int(re.search(r"listening on \[::1\]:(\d+)", server.log()).group(1))
+        connection = http.client.HTTPConnection("::1", port, timeout=10)
+        connection.request("GET", "/livez")
+        self.assertEqual(200, connection.getresponse().status)
+        connection.close()
+        server.stop()
+        self.assertIn("others could connect", self.refused({"server": {"listen": "[::]:0"}}))
+
+    @unittest.skipUnless(has_ipv6(), "without IPv6")
+    def test_an_address_of_everybody_without_tls_is_a_warning(self):
+        tokens = {"token-a": {"sha256": "0" * 64, "read": "*"}}
+        for more, warned in (({"listen": "[::]:0"}, True), ({"listen": "[::1]:0"}, False),
+                             ({"listen": "127.0.0.1:0", "insecure": "yes"}, False)):
+            server = self.server({"server": more, **tokens}).launch()
+            wait_until(lambda: "listening on" in server.log(), 10, "the server listens")
+            server.terminate()
+            self.assertEqual(0, server.wait_for_end())
+            self.assertEqual(warned, "travel in clear" in server.log(), more)
+
+    def test_standard_output_that_is_full_is_exit_1(self):
+        server = self.server()
+        for arguments in (["--print-config"], ["--new-token", "a"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([BINARY, "--config", server.config, *arguments], env=server.environment,
+                                      stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=10 * SLACK, check=False)
+            self.assertEqual(1, done.returncode)
+            self.assertIn(b"standard output: No space left on device", done.stderr)
+
     def test_a_wrong_command_line_is_exit_64(self):
         self.assertEqual(64, self.run_binary(self.server(), "--nonsense").returncode)
         self.assertEqual(64, self.run_binary(self.server(), "surplus").returncode)
@@ -340,6 +400,12 @@ class Reload(StartTest):
         wait_until(lambda: "/keys/second" in text_of(path), 5, "a line in the new file")
         server.stop()
 
+    def test_an_access_log_that_cannot_be_opened_is_only_a_warning(self):
+        server = self.server({"server": {"access_log": "/nowhere/at/all"}}).start_up()
+        self.assertIn("/nowhere/at/all: No such file or directory", server.log())
+        self.assertEqual(404, server.get("k").status)
+        server.stop()
+
 
 def text_of(path):
     with open(path, encoding="utf-8") as file:
@@ -355,7 +421,7 @@ class Stop(StartTest):
         transaction.run("BEGIN; UPDATE pairs SET v = 'x' WHERE k = '%s'" % key)
         wire = server.wire()
         self.addCleanup(wire.close)
-        wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nafter" % key.encode())
+        wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nafter" % key.encode())
         waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
         wait_until(lambda: self.nodes.sql(1, waiting), 5,
                    "the PUT waits")
@@ -430,7 +496,7 @@ class Stop(StartTest):
         answered = {}
         with server.wire() as wire:
             for i in range(500):
-                wire.send(b"PUT /keys/kill%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % i)
+                wire.send(b"PUT /keys/kill%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nv" % i)
             for i in range(200):
                 answered[i] = wire.response().status
             server.process.kill()
@@ -446,7 +512,7 @@ class Limits(StartTest):
         server = self.server({"server": {"clients": 10, "threads": 1}}).start_up()
         wires = [wait_until(lambda: self.admitted(server), 5, "room for a client") for _ in range(10)]
         with server.wire(2) as more:
-            more.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            more.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             try:
                 self.assertEqual(503, more.response().status)
             except (Ended, OSError):
@@ -480,7 +546,7 @@ class Limits(StartTest):
         wires = [server.wire() for _ in range(20)]
         for wire in wires:
             self.addCleanup(wire.close)
-            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % keys[0].encode())
+            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nv" % keys[0].encode())
         wait_until(lambda: any(wire.receive(0) or wire.buffer for wire in wires), 3, "a 503")
         transaction.run("ROLLBACK")
         statuses = sorted(wire.response().status for wire in wires)

@@ -367,6 +367,21 @@ class TestPurge(SyncTest):
     def count(self, node, table="pairs"):
         return int(self.one(node, "SELECT COUNT(*) FROM %s" % table))
 
+    def test_a_tombstone_that_is_locked_goes_later(self):
+        self.put(1, "a")
+        self.sync()
+        self.sql(1, "DELETE FROM pairs WHERE k='a'")
+        self.sync()
+        self.assertIsNone(self.value(1, "a"))
+        transaction = Transaction(self.nodes, 1)
+        try:
+            transaction.run("BEGIN; SELECT * FROM pairs WHERE k='a' FOR UPDATE")
+            wait_until(lambda: self.run_sync().code == BUSY, 20, "it is locked")
+        finally:
+            transaction.end()
+        self.purge()
+        self.assertFalse(self.value(1, "a"))
+
     def test_tombstones_and_expired_pairs_go_when_all_have_them(self):
         self.put(1, "a", "b", "stays")
         self.sync()
@@ -516,6 +531,23 @@ class TestSeeding(SyncTest):
         self.assertEqual(len(self.assert_equal_rows(1, 2, 3)), 5000)
         self.assertEqual(self.one(2, "SELECT COUNT(*) FROM changes WHERE op>0"), "0")
         self.settle()
+
+    def test_a_blank_partition_gets_its_share_and_nothing_that_is_long_dead(self):
+        self.configure(3, store={"partitions": 3, "replicas": 2}, sync={"grace": "0", "keep_log": "0", "threads": "1"})
+        self.sql(1, "INSERT INTO pairs(k,v) SELECT CONCAT('key-',seq),seq FROM seq_1_to_20000")
+        self.sync()
+        self.sql(1, "DELETE FROM pairs LIMIT 10")
+        self.sync_until(lambda report: all(self.one(node, "SELECT COUNT(*) FROM pairs WHERE v IS NULL") == "0"
+                                           for node in (1, 2, 3)))
+        left = int(self.one(1, "SELECT COUNT(*) FROM pairs")) + int(self.one(2, "SELECT COUNT(*) FROM pairs"))
+        self.sql(3, "".join("TRUNCATE %s;" % table for table in TABLES))
+        for node in (1, 2):  # older than what all partitions have seen die
+            self.sql(node, "SET @sherd_apply=3;INSERT INTO pairs(k,v,type,version,created,expires) "
+                           "SELECT CONCAT('old-',seq),NULL,'',1025,1025,1+seq%2 FROM seq_1_to_40")
+        report = self.sync()  # purges those that there are: more if one had been copied
+        self.assertEqual(report["purged"], 80, report)
+        self.assertEqual(self.one(3, "SELECT COUNT(*) FROM pairs WHERE k LIKE 'old-%'"), "0")
+        self.assertEqual(int(self.one(3, "SELECT COUNT(*) FROM pairs")), 2 * 19990 - left)
 
     def test_pairs_move_to_a_partition_that_is_added(self):
         self.configure(2, store={"partitions": 2, "replicas": 1})
@@ -923,9 +955,38 @@ class TestReports(SyncTest):
         return {name[len("sherd_sync_"):]: float(value)
                 for name, value in (line.split() for line in text.splitlines() if not line.startswith("#"))}
 
+    def test_standard_output_that_is_full(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, "--config", self.path, "--json"], env={**os.environ, "SHERD_ENV": "test"},
+                                  stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=60 * SLACK, check=False)
+        self.assertEqual(done.returncode, FAILED)
+        self.assertIn(b"standard output: No space left on device", done.stderr)
+
+    def test_what_cannot_be_reported_makes_no_code_better(self):
+        self.configure(**{"partition-2": {"password": "wrong"}})
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, "--config", self.path, "--json", "--metrics", "/nowhere/at/all"],
+                                  env={**os.environ, "SHERD_ENV": "test"}, stdin=subprocess.DEVNULL, stdout=full,
+                                  stderr=subprocess.PIPE, timeout=60 * SLACK, check=False)
+        self.assertEqual(done.returncode, CONFIG, done)
+
+    def test_a_host_that_has_no_address(self):
+        self.configure(**{"partition-2": {"socket": None, "host": "no.such.name.invalid"}})
+        done = self.run_sync()
+        self.assertEqual(done.code, BUSY)
+        self.assertIn("partition-2: host no.such.name.invalid", done.err)
+
+    def test_what_is_for_tests_is_nothing_in_production(self):
+        for environment in ({"SHERD_SYNC_STATEMENTS": "1"}, {"SHERD_SYNC_DIE_AT": "1"}):
+            done = self.run_sync("--dry-run", SHERD_ENV="production", **environment)
+            self.assertGreaterEqual(done.code, 0)
+            self.assertNotIn("statements", done.err)
+
     def test_metrics_that_cannot_be_written(self):
-        done = self.run_sync("--metrics", os.path.join(self.directory, "missing", "file"))
-        self.assertEqual(done.code, FAILED, done)
+        for path in (os.path.join(self.directory, "missing", "file"), self.directory):
+            done = self.run_sync("--metrics", path)
+            self.assertEqual(done.code, FAILED, done)
+            self.assertIn(path + ": ", done.err)
 
     def test_a_bar_on_a_terminal(self):
         self.sql(1, "INSERT INTO pairs(k,v) SELECT CONCAT('key-',seq),seq FROM seq_1_to_3000")

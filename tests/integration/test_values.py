@@ -32,7 +32,7 @@ class Puts(SherdTest):
             self.assertEqual(b"%d" % newest, self.value("new-%d" % turn))
 
     def test_a_pipelined_burst_of_puts_creates_once(self):
-        request = b"PUT /keys/burst HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv"
+        request = b"PUT /keys/burst HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nv"
         answers = self.server.raw(request * 64, 64)
         self.assertEqual([201] + [204] * 63, [answer.status for answer in answers])
 
@@ -193,9 +193,9 @@ class CompareAndSwap(SherdTest):
     def test_conditional_and_plain_writes_of_one_batch_keep_their_order(self):
         with self.server.wire() as wire:
             for i in range(50):
-                wire.send(b"PUT /keys/o%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nIf-None-Match: *\r\n\r\n1" % i)
-                wire.send(b"PUT /keys/o%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nIf-None-Match: *\r\n\r\n2" % i)
-                wire.send(b"PUT /keys/o%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n3" % i)
+                wire.send(b"PUT /keys/o%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nIf-None-Match: *\r\n\r\n1" % i)
+                wire.send(b"PUT /keys/o%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nIf-None-Match: *\r\n\r\n2" % i)
+                wire.send(b"PUT /keys/o%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n3" % i)
             self.assertEqual([201, 412, 204] * 50, [wire.response().status for _ in range(150)])
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import select
 import socket
+import ssl
 import struct
 import time
 
@@ -74,13 +75,17 @@ class Response:
 
 
 class Wire:
-    def __init__(self, port, timeout=10):
+    def __init__(self, port, timeout=10, tls=None, source=None):
+        """`tls`: the ssl.SSLContext of one that speaks TLS; `source`: its own address."""
         self.timeout = timeout
         self.buffer = bytearray()
         self.ended = False  # no byte will come any more
         self.reset = False  # and the end was a RST
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+        self.pending = self.socket.pending if tls else lambda: 0
         self.socket.setblocking(False)
 
     def __enter__(self):
@@ -105,11 +110,11 @@ class Wire:
 
     def receive(self, seconds):
         """Takes in what comes within `seconds`; False if nothing did."""
-        if self.ended or not select.select([self.socket], [], [], max(seconds, 0))[0]:
+        if self.ended or not (self.pending() or select.select([self.socket], [], [], max(seconds, 0))[0]):
             return False
         try:
             data = self.socket.recv(1 << 18)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except ConnectionError:
             self.reset, data = True, b""
@@ -132,7 +137,7 @@ class Wire:
             if writable:
                 try:
                     view = view[self.socket.send(view[:1 << 18]):]
-                except BlockingIOError:
+                except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     pass
                 except OSError:
                     return
@@ -242,8 +247,8 @@ class Wire:
 
 
 def request_bytes(method, target, body=None, headers=None):
-    lines = ["%s %s HTTP/1.1" % (method, target), "Host: sherd.test"]
-    lines += ["%s: %s" % pair for pair in (headers or {}).items()]
+    lines = ["%s %s HTTP/1.1" % (method, target)]
+    lines += ["%s: %s" % pair for pair in {"Host": "localhost", **(headers or {})}.items()]
     if body is not None:
         body = body if isinstance(body, bytes) else body.encode("utf-8")
         lines.append("Content-Length: %d" % len(body))

@@ -126,7 +126,7 @@ export async function open(hash = "", options = {}) {
     dialog.dismiss();
   });
   tab.on("request", (sent) => {
-    if (!sent.url().startsWith(url) && !sent.url().startsWith("blob:")) problems.push(`foreign request: ${sent.url()}`);
+    if (!sent.url().startsWith(options.at ?? url) && !sent.url().startsWith("blob:")) problems.push(`foreign request: ${sent.url()}`);
   });
   await context.exposeFunction("tellProblem", (text) => problems.push(text));
   await context.addInitScript(() => {
@@ -136,7 +136,7 @@ export async function open(hash = "", options = {}) {
   tab.problems = () => problems;
   tab.close_ = () => context.close();
   if (options.before) await options.before(tab);
-  await tab.goto(`${url}/${hash}`);
+  await tab.goto(`${options.at ?? url}/${hash}`);
   return tab;
 }
 

@@ -8,6 +8,7 @@ pictures of docs/page.md are made anew instead.
 """
 import argparse
 import glob
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import harness  # noqa: E402  (found by the line above)
 MODULES = os.path.join(harness.ROOT, "build", "page")
 COUNT = re.compile(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)$", re.MULTILINE)
 SECONDS = 600
+TOKEN = "a-token-for-the-tests-of-the-page"
 
 
 def same(name):
@@ -74,7 +76,10 @@ def main():
     nodes = harness.shared_nodes()
     nodes.truncate()
     server = harness.Server(nodes).start_up()
+    guarded = harness.Server(nodes, {"token-page": {"sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "read": "*",
+                                                    "write": "*"}})
     environment = {**os.environ, "SHERD_PAGE_MODULES": MODULES, "SHERD_PAGE_URL": "http://127.0.0.1:%d" % server.port,
+                   "SHERD_PAGE_GUARDED": "http://127.0.0.1:%d" % guarded.start().port, "SHERD_PAGE_TOKEN": TOKEN,
                    "SHERD_PAGE_SOCKETS": json.dumps([nodes.socket(n) for n in nodes.all()]),
                    "SHERD_PAGE_NODES": nodes.directory}
     try:
@@ -87,8 +92,10 @@ def main():
         tests = [os.path.abspath(t) for t in given.tests] or sorted(glob.glob(os.path.join(HERE, "test_*.mjs")))
         counts = [run_file(path, environment) for path in tests]
         server.stop()
+        guarded.stop()
     finally:
         server.discard()
+        guarded.discard()
     passed, failed = (sum(column) for column in zip(*counts))
     print("page: %d passed, %d failed" % (passed, failed))
     return 0 if failed == 0 and passed else 1

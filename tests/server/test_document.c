@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "server/document.h"
+#include "server/reply.h"
 #include "server/target.h"
 #include "store/key.h"
 
@@ -557,9 +558,22 @@ static void document_status__never_claims_more_than_is_known(void **state)
     assert_non_null(strstr(document_detail(ERROR_UNAVAILABLE), "nothing was written"));
 }
 
+// reply_reason: of all that is ever sent.
+static void reply_reason__of_every_status(void **state)
+{
+    (void)state;
+    static const unsigned statuses[] = {200, 201, 202, 204, 206, 304, 400, 401, 403, 404,
+                                        405, 406, 408, 409, 410, 411, 412, 413, 414, 415,
+                                        416, 417, 421, 429, 431, 500, 501, 503, 504, 505};
+    assert_string_equal(reply_reason(202), "Accepted");
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        assert_string_not_equal(reply_reason(statuses[i]), reply_reason(299));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reply_reason__of_every_status),
         cmocka_unit_test(document_list__in_json_gives_back_every_key),
         cmocka_unit_test(document_list__in_ndjson_gives_a_line_an_item),
         cmocka_unit_test(document_append_bytes__gives_back_every_byte),

@@ -128,6 +128,7 @@ static void parser_head__finds_the_fields_it_knows(void **state)
         enum header header;
     } fields[] = {
         {"Accept", HEADER_ACCEPT},
+        {"authorization", HEADER_AUTHORIZATION},
         {"cache-control", HEADER_CACHE_CONTROL},
         {"content-encoding", HEADER_CONTENT_ENCODING},
         {"CONTENT-RANGE", HEADER_CONTENT_RANGE},
@@ -139,7 +140,9 @@ static void parser_head__finds_the_fields_it_knows(void **state)
         {"If-Range", HEADER_IF_RANGE},
         {"If-Unmodified-Since", HEADER_IF_UNMODIFIED_SINCE},
         {"Last-Event-ID", HEADER_LAST_EVENT_ID},
+        {"Origin", HEADER_ORIGIN},
         {"Range", HEADER_RANGE},
+        {"Sec-Fetch-Site", HEADER_SEC_FETCH_SITE},
         {"x-ttl", HEADER_X_TTL},
     };
     assert_int_equal(sizeof fields / sizeof fields[0], HEADERS);

@@ -17,7 +17,8 @@
 
 enum {
     ID = 7,
-    OPERATIONS = 600,
+    OPERATIONS = 1100,
+    PASSED_MAX = 1000, // of those that do not fit
     DEADLINE_MS = 1000,
     MIB = 1024 * 1024,
 };
@@ -362,14 +363,15 @@ static void batch_fill__mixes_no_looks_with_reads(void **state)
 static void batch_fill__looks_only_so_far_for_what_fits(void **state)
 {
     (void)state;
-    struct fixture *f = fixture_new(2);
-    add_all(f, OPERATION_LOOK, "a");
-    for (size_t i = 0; i < OPERATIONS - 2; i++)
-        add_all(f, OPERATION_GET, "b");
-    add_all(f, OPERATION_LOOK, "c");
-    assert_int_equal(batch_fill(f->batch, &f->queue), 2);
-    EXPECT_BATCH(f, 0, OPERATIONS - 1);
-    fixture_free(f);
+    for (size_t more = 0; more < 2; more++) {
+        struct fixture *f = fixture_new(3);
+        add_all(f, OPERATION_LOOK, "a");
+        for (size_t i = 1; i < PASSED_MAX + more; i++)
+            add_all(f, OPERATION_GET, "b");
+        add_all(f, OPERATION_LOOK, "c");
+        assert_int_equal(batch_fill(f->batch, &f->queue), more ? 1 : 2);
+        fixture_free(f);
+    }
 }
 
 // ---------------------------------------------------------------- answers
@@ -748,13 +750,67 @@ static void batch_run__ends_deadlocks_that_never_end(void **state)
 static void batch_run__does_not_try_again_after_the_deadline(void **state)
 {
     (void)state;
+    static const unsigned codes[] = {1213, 1020};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture *f = fixture_new(10);
+        add_all(f, OPERATION_PUT, "a");
+        run(f);
+        clock_hold(DEADLINE_MS * 1000, 0);
+        refuse(codes[i]);
+        expect_error(&f->sent[0], ERROR_UNAVAILABLE);
+        assert_int_equal(fake.sent, 1);
+        fixture_free(f);
+    }
+}
+
+static void batch_run__sends_no_part_after_the_deadline(void **state)
+{
+    (void)state;
     struct fixture *f = fixture_new(10);
-    add_all(f, OPERATION_PUT, "a");
+    add_all(f, OPERATION_PUT, "ab");
     run(f);
+    refuse(1366);
     clock_hold(DEADLINE_MS * 1000, 0);
-    refuse(1213);
-    expect_error(&f->sent[0], ERROR_UNAVAILABLE);
-    assert_int_equal(fake.sent, 1);
+    FAKE_ROW("a", "1024", "1024", "0");
+    fake_answer(&done);
+    expect_error(&f->sent[0], ERROR_NONE);
+    expect_error(&f->sent[1], ERROR_UNAVAILABLE);
+    assert_int_equal(fake.sent, 2);
+    fixture_free(f);
+}
+
+static void batch_run__finds_the_row_that_is_refused_among_others(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned code;
+        enum error error;
+    } cases[] = {{1153, ERROR_TOO_LARGE}, {1062, ERROR_REJECTED}};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture *f = fixture_new(10);
+        add_all(f, OPERATION_PUT, "ab");
+        run(f);
+        refuse(cases[i].code); // the two together
+        refuse(cases[i].code); // a
+        FAKE_ROW("b", "1024", "1024", "0");
+        fake_answer(&done);
+        expect_error(&f->sent[0], cases[i].error);
+        expect_error(&f->sent[1], ERROR_NONE);
+        fixture_free(f);
+    }
+}
+
+// A unique key of the DBA's refuses the row that replaces the one that the insert found.
+static void batch_run__ends_when_the_replacement_is_refused(void **state)
+{
+    (void)state;
+    static const struct precondition absent = {.must_be_absent = true};
+    struct fixture *f = fixture_new(10);
+    run_with(f, &absent);
+    refuse(1062);
+    refuse(1062);
+    expect_error(&f->sent[0], ERROR_REJECTED);
+    assert_int_equal(fake.sent, 2);
     fixture_free(f);
 }
 
@@ -819,7 +875,8 @@ static void batch_run__tells_who_cannot_write_from_who_is_busy(void **state)
         bool refusing;
     } cases[] = {{OPERATION_PUT, 1290, true},  {OPERATION_PUT, 30004, true},
                  {OPERATION_PUT, 1114, true},  {OPERATION_PUT, 1205, false},
-                 {OPERATION_GET, 1317, false}, {OPERATION_GET, 1030, false}};
+                 {OPERATION_GET, 1317, false}, {OPERATION_GET, 1030, false},
+                 {OPERATION_GET, 1180, false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fixture *f = fixture_new(10);
         add(f, cases[i].kind, "a");
@@ -841,6 +898,17 @@ static void batch_run__says_unavailable_of_what_the_pool_did_not_send(void **sta
     expect_error(&f->sent[0], ERROR_UNAVAILABLE);
     expect_error(&f->sent[1], ERROR_UNAVAILABLE);
     assert_int_equal(f->done, 1);
+    fixture_free(f);
+}
+
+static void batch_run__says_unavailable_of_what_finds_no_memory(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new(10);
+    add_value(f, "a", SIZE_MAX / 4);
+    run(f);
+    expect_error(&f->sent[0], ERROR_UNAVAILABLE);
+    assert_int_equal(fake.sent, 0);
     fixture_free(f);
 }
 
@@ -956,11 +1024,15 @@ int main(void)
         cmocka_unit_test(batch_run__tries_again_after_a_deadlock),
         cmocka_unit_test(batch_run__ends_deadlocks_that_never_end),
         cmocka_unit_test(batch_run__does_not_try_again_after_the_deadline),
+        cmocka_unit_test(batch_run__sends_no_part_after_the_deadline),
+        cmocka_unit_test(batch_run__finds_the_row_that_is_refused_among_others),
+        cmocka_unit_test(batch_run__ends_when_the_replacement_is_refused),
         cmocka_unit_test(batch_run__blames_a_held_lock_on_its_row_only),
         cmocka_unit_test(batch_run__names_the_failure_of_a_lone_write),
         cmocka_unit_test(batch_run__ends_all_at_once_when_the_server_cannot_write),
         cmocka_unit_test(batch_run__tells_who_cannot_write_from_who_is_busy),
         cmocka_unit_test(batch_run__says_unavailable_of_what_the_pool_did_not_send),
+        cmocka_unit_test(batch_run__says_unavailable_of_what_finds_no_memory),
         cmocka_unit_test(batch_run__does_not_know_what_a_lost_connection_wrote),
         cmocka_unit_test(batch_run__says_of_parts_never_sent_that_nothing_was_written),
         cmocka_unit_test(batch_run__gives_reads_one_more_try_on_another_connection),

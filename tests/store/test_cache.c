@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include <limits.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -20,6 +19,7 @@
 #include "base/random.h"
 #include "store/cache.h"
 #include "store/key.h"
+#include "tests/fake/allocator.h"
 
 enum {
     KIB = 1024,
@@ -689,72 +689,8 @@ static void cache_get__gives_no_thread_less_than_what_was_invalidated(void **sta
 }
 
 // ---------------------------------------------------------------- memory
-// The allocator of the C library, that fails at the n-th call and counts what was not freed. The
-// sanitizers bring their own, so that part is left out with them.
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
-    __has_feature(memory_sanitizer)
-#define OWN_ALLOCATOR 0
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
-#define OWN_ALLOCATOR 0
-#endif
-#ifndef OWN_ALLOCATOR
-#define OWN_ALLOCATOR 1
-#endif
 
 #if OWN_ALLOCATOR
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *p, size_t size);
-void __libc_free(void *p);
-
-static _Thread_local long calls_left = LONG_MAX; // until an allocation fails, and all after it
-static _Thread_local long alive;
-static _Thread_local long alive_bytes; // with what the allocator needs itself
-
-static bool refused(void)
-{
-    if (calls_left == LONG_MAX)
-        return false;
-    if (calls_left == 0)
-        return true;
-    calls_left--;
-    return false;
-}
-
-static void *counted(void *p, int sign)
-{
-    alive += p ? sign : 0;
-    alive_bytes += p ? sign * (long)(malloc_usable_size(p) + sizeof(size_t)) : 0;
-    return p;
-}
-
-void *malloc(size_t size)
-{
-    return refused() ? NULL : counted(__libc_malloc(size), 1);
-}
-
-void *calloc(size_t count, size_t size)
-{
-    return refused() ? NULL : counted(__libc_calloc(count, size), 1);
-}
-
-void *realloc(void *p, size_t size)
-{
-    if (refused())
-        return NULL;
-    counted(p, -1);
-    return counted(__libc_realloc(p, size), 1);
-}
-
-void free(void *p)
-{
-    __libc_free(counted(p, -1));
-}
-
 static void cache__takes_and_frees_the_memory_that_it_says(void **state)
 {
     (void)state;

@@ -135,6 +135,10 @@ static void cursor_parse__refuses_what_cursor_format_does_not_write(void **state
         "1-2@3:4  5-6@3:4",
         "a-2@3:4",
         "1-99999999999999999999@3:4",
+        "1-2@3:x",
+        "1-2@x:4",
+        "1-2@3:4:5",
+        "x",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct cursor c;
@@ -302,6 +306,19 @@ static void cursor_covers__compares_what_was_read(void **state)
     assert_true(cursor_covers(&nothing, &nothing));
     assert_true(cursor_covers(&ten, &nothing));
     assert_false(cursor_covers(&nothing, &ten));
+    struct cursor whole, front = cursor_without(4, 5, 10);
+    cursor_init(&whole);
+    assert_int_equal(cursor_take(&whole, 1, 1), ERROR_NONE);
+    for (uint64_t seq = 2; seq <= 10; seq++)
+        assert_int_equal(cursor_take(&whole, seq, 1), ERROR_NONE);
+    assert_true(cursor_covers(&whole, &ten));
+    assert_false(cursor_covers(&ten, &whole));
+    assert_false(cursor_covers(&ten, &front));
+    assert_int_equal(cursor_close(&whole, 3, 4), ERROR_NONE); // nothing was open there
+    assert_int_equal(cursor_close(&ten, 8, 9), ERROR_NONE);
+    assert_int_equal(cursor_missing(&ten), 3);
+    cursor_fini(&whole);
+    cursor_fini(&front);
     cursor_fini(&ten);
     cursor_fini(&other);
     cursor_fini(&wider);

@@ -759,6 +759,19 @@ static void outlook_floor_us__does_not_follow_a_clock_that_has_run_away(void **s
     end(f);
 }
 
+static void outlook_floor_us__reckons_with_the_clock_that_is_furthest_ahead(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(THREE, 0);
+    int64_t now = clock_unix_us();
+    say_ahead(f, 1, 0, 0);
+    say_ahead(f, 2, 2 * (int64_t)SECOND_US, 0); // further than one that was never heard would be
+    assert_in_range(outlook_floor_us(f->o) - now, 2 * SECOND_US, 2 * SECOND_US + 10);
+    say_ahead(f, 3, -2 * (int64_t)SECOND_US, 0);
+    assert_in_range(outlook_floor_us(f->o) - now, 2 * SECOND_US, 2 * SECOND_US + 10);
+    end(f);
+}
+
 // Two writes of one client may be given at different partitions within a microsecond.
 static void outlook_floor_us__always_grows_in_all_threads(void **state)
 {
@@ -845,6 +858,7 @@ int main(void)
             outlook_see__raises_the_floor_but_does_not_follow_a_clock_that_has_run_away),
         cmocka_unit_test(outlook_floor_us__is_above_what_a_silent_partition_may_stamp),
         cmocka_unit_test(outlook_floor_us__reckons_with_clocks_that_were_never_heard),
+        cmocka_unit_test(outlook_floor_us__reckons_with_the_clock_that_is_furthest_ahead),
         cmocka_unit_test(outlook_floor_us__does_not_follow_a_clock_that_has_run_away),
         cmocka_unit_test(outlook_floor_us__always_grows_in_all_threads),
         cmocka_unit_test(outlook_floor_us__is_above_all_writes_that_are_held),

@@ -163,8 +163,9 @@ static void query_session__prepares_all_that_the_texts_rely_on(void **state)
     (void)state;
     struct bytes sql = {0};
     query_session(&sql, 7, 2000);
-    EXPECT(&sql, "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',autocommit=1,"
-                 "completion_type=0,tx_isolation='READ-COMMITTED',"
+    EXPECT(&sql, "SET NAMES binary,SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
+                 "sql_select_limit=18446744073709551615,sql_big_selects=1,sql_safe_updates=0,"
+                 "autocommit=1,completion_type=0,tx_isolation='READ-COMMITTED',"
                  "in_predicate_conversion_threshold=0,wait_timeout=31536000,"
                  "innodb_lock_wait_timeout=1,max_statement_time=1.500,@sherd_node=7");
 }
@@ -557,6 +558,100 @@ static void query_feed__asks_for_entries_and_their_rows(void **state)
     bytes_fini(&expected);
 }
 
+// ---------------------------------------------------------------- of sync
+
+#define FILL                                                                                       \
+    "SET STATEMENT innodb_lock_wait_timeout=0 FOR INSERT IGNORE INTO changes(seq,version,op,k)"    \
+    "VALUES"
+
+static void query_fill__writes_a_filler_for_each_number(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_fill(&sql, 5, 7);
+    EXPECT(&sql, FILL "(5,0,0,''),(6,0,0,''),(7,0,0,'');");
+    query_feed_fill(&sql, 5, 5); // several gaps make one statement
+    query_feed_fill(&sql, 8, 9);
+    EXPECT(&sql, FILL "(5,0,0,''),(8,0,0,''),(9,0,0,'')");
+}
+
+#define ROWS_OF(value, len)                                                                        \
+    "SELECT k," value "," len ",type,version,created,expires FROM pairs WHERE "
+#define ROWS ROWS_OF("IF(LENGTH(v)<=65536,v,NULL)", "LENGTH(v)")
+
+static void query_rows__names_each_key(void **state)
+{
+    (void)state;
+    static const struct slice keys[] = {{"a'", 2}, {"b", 1}};
+    struct bytes sql = {0};
+    query_versions(&sql, keys, 2);
+    EXPECT(&sql, "SELECT k,version FROM pairs WHERE k IN('a\\'','b')");
+    query_rows(&sql, keys, 2, false);
+    EXPECT(&sql, ROWS "k IN('a\\'','b')ORDER BY k");
+    query_rows(&sql, keys, 1, true);
+    EXPECT(&sql, ROWS_OF("v", "NULL") "k IN('a\\'')ORDER BY k");
+}
+
+static void query_rows_after__reads_on_to_the_end_or_a_key(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_rows_after(&sql, SLICE("a'"), (struct slice){0}, 9);
+    EXPECT(&sql, ROWS "k>'a\\'' ORDER BY k LIMIT 9");
+    query_rows_after(&sql, SLICE("a"), SLICE("b'"), 9);
+    EXPECT(&sql, ROWS "k>'a' AND k<='b\\'' ORDER BY k LIMIT 9");
+}
+
+static void query_apply_row__writes_pairs_and_tombstones(void **state)
+{
+    (void)state;
+    const struct pair pair = {.key = SLICE("k'"),
+                              .value = SLICE("v'"),
+                              .type = SLICE("t'"),
+                              .version = 3,
+                              .created = 2,
+                              .expires = 1};
+    struct bytes sql = {0};
+    query_apply_row(&sql, &pair, false);
+    EXPECT(&sql, "('k\\'','v\\'','t\\'',3,2,1)");
+    query_apply_row(&sql, &pair, true);
+    EXPECT(&sql, "('k\\'',NULL,'t\\'',3,2,1)");
+}
+
+#define DEAD   "(version<2048000 AND(expires=1 OR expires>1 AND expires<2))"
+#define DIGEST "CRC32(k)*CRC32(CONCAT(version,k))"
+#define SLOTS                                                                                      \
+    " FROM pairs FORCE INDEX(by_slot_version_expires)WHERE slot BETWEEN 3 AND 9 GROUP BY slot"
+
+static void query_digest__leaves_out_what_is_long_dead(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_digest(&sql, 3, 9, 0);
+    EXPECT(&sql, "SELECT slot,COUNT(*),BIT_XOR(" DIGEST "),0" SLOTS);
+    query_digest(&sql, 3, 9, 2000 << 10);
+    EXPECT(&sql, "SELECT slot,SUM(NOT " DEAD "),BIT_XOR(IF(" DEAD ",CAST(0 AS UNSIGNED)," DIGEST
+                 ")),SUM(" DEAD ")" SLOTS);
+}
+
+static void query_list__names_the_slots(void **state)
+{
+    (void)state;
+    static const uint16_t slots[] = {4, 9};
+    struct bytes sql = {0};
+    query_list(&sql, slots, 2, 2000 << 10);
+    EXPECT(&sql, "SELECT k,version FROM pairs FORCE INDEX(by_slot_version_expires)"
+                 "WHERE slot IN(4,9)AND NOT " DEAD);
+}
+
+static void query_purge__takes_only_what_is_long_dead(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_purge(&sql, 3, 9, 2000 << 10, 100);
+    EXPECT(&sql, "DELETE FROM pairs WHERE slot BETWEEN 3 AND 9 AND " DEAD " LIMIT 100;");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +685,13 @@ int main(void)
         cmocka_unit_test(query_log_ends__asks_what_a_log_says_of_itself),
         cmocka_unit_test(query_log_gaps__asks_for_what_is_missing),
         cmocka_unit_test(query_feed__asks_for_entries_and_their_rows),
+        cmocka_unit_test(query_fill__writes_a_filler_for_each_number),
+        cmocka_unit_test(query_rows__names_each_key),
+        cmocka_unit_test(query_rows_after__reads_on_to_the_end_or_a_key),
+        cmocka_unit_test(query_apply_row__writes_pairs_and_tombstones),
+        cmocka_unit_test(query_digest__leaves_out_what_is_long_dead),
+        cmocka_unit_test(query_list__names_the_slots),
+        cmocka_unit_test(query_purge__takes_only_what_is_long_dead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,6 +152,18 @@ static void token_parse__refuses_a_key_that_is_too_long(void **state)
     bytes_fini(&text);
 }
 
+static void token_parse__refuses_a_text_that_is_too_long(void **state)
+{
+    (void)state;
+    struct bytes text = {0};
+    bytes_append_text(&text, "1.99999999-7");
+    for (unsigned gap = 1; text.len <= TOKEN_TEXT_MAX; gap += 2)
+        bytes_format(&text, "~%u", gap);
+    struct token *token;
+    assert_int_equal(token_parse(bytes_slice(&text), 1, &token), ERROR_MALFORMED);
+    bytes_fini(&text);
+}
+
 static void position_note__never_goes_back(void **state)
 {
     (void)state;
@@ -227,6 +239,7 @@ int main(void)
         cmocka_unit_test(token_parse__refuses_what_is_none),
         cmocka_unit_test(token_parse__does_not_know_every_partition),
         cmocka_unit_test(token_parse__refuses_a_key_that_is_too_long),
+        cmocka_unit_test(token_parse__refuses_a_text_that_is_too_long),
         cmocka_unit_test(position_note__never_goes_back),
         cmocka_unit_test(token_format__tells_only_the_first_gaps),
         cmocka_unit_test(token_copy__is_a_copy),
