@@ -187,7 +187,8 @@ check-sanitized:
 # All tests under ThreadSanitizer.
 .PHONY: check-threads
 check-threads:
-	@$(MAKE) --no-print-directory check BUILD=$(BUILD)/threads CFLAGS="-O1 -g -fsanitize=thread"
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/threads.suppressions" $(MAKE) --no-print-directory check \
+	  BUILD=$(BUILD)/threads CFLAGS="-O1 -g -fsanitize=thread"
 
 # The unit tests under valgrind, which brings an allocator of its own, too.
 .PHONY: check-valgrind

@@ -17,7 +17,6 @@
 #include "store/token.h"
 #include "tests/fake/allocator.h"
 
-#if OWN_ALLOCATOR
 static const unsigned weights[] = {1, 2, 3};
 
 static enum error step_prefixes(void)
@@ -177,14 +176,6 @@ static enum error step_batch(void)
         (void)state;                                                                               \
         fail_each_allocation(step_##name);                                                         \
     }
-#else
-#define TEST(name)                                                                                 \
-    static void name##__survives_every_failed_allocation(void **state)                             \
-    {                                                                                              \
-        (void)state;                                                                               \
-        skip();                                                                                    \
-    }
-#endif
 
 TEST(prefixes)
 TEST(cursor)
@@ -201,19 +192,13 @@ TEST(batch)
 static int prepare(void **state)
 {
     (void)state;
-#if OWN_ALLOCATOR
     return ring_new(weights, 3, 2, &outlook_ring) == ERROR_NONE ? 0 : -1;
-#else
-    return 0;
-#endif
 }
 
 static int clean_up(void **state)
 {
     (void)state;
-#if OWN_ALLOCATOR
     ring_free(&outlook_ring);
-#endif
     return 0;
 }
 
