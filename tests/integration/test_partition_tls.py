@@ -191,7 +191,8 @@ class PartitionTls(unittest.TestCase):
             for pair in list(self.proxy.pairs):
                 pair.close()
             wait_until(lambda: self.state(server) != "up", 10, "down")
-            self.assertLess(self.longest_wait(server, keys, 2), 0.5 * SLACK)
+            # Who asked it just then is answered when connecting is given up, after 0.5 s; a blocked loop would take 3 s.
+            self.assertLess(self.longest_wait(server, keys, 2), 0.9 * SLACK)
             self.proxy.stall_after = None
             wait_until(server.all_up, 20, "up again")
         server.stop()
