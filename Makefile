@@ -156,6 +156,11 @@ check-examples: packages-build packages-nodes
 	@SHERD_SERVER=$${SHERD_SERVER:-$(abspath $(BUILD))/sherd-server} SHERD_SYNC=$${SHERD_SYNC:-$(abspath $(BUILD))/sherd-sync} \
 	  python3 -m unittest discover --start-directory tests/examples --verbose
 
+# database_definition.sql says for two databases what store/sql/schema.sql says once.
+.PHONY: definition
+definition:
+	@tools/definition >database_definition.sql
+
 .PHONY: check-layers check-headers
 check-layers:
 	@tools/check-layers
@@ -237,7 +242,13 @@ bench:
 	@BUILD=$(BUILD) bench/run $(BENCH)
 
 .PHONY: bench-clients
-bench-clients: $(BUILD)/bench/direct $(BUILD)/bench/rate
+bench-clients: $(BUILD)/bench/direct $(BUILD)/bench/rate $(BUILD)/bench/rows
+
+# What a row of a batch costs the database, beside a plain upsert. BENCH="--rounds 9" and the like.
+.PHONY: bench-database
+bench-database: packages-build packages-nodes
+	@$(MAKE) --no-print-directory -j2 all bench-clients
+	@BUILD=$(BUILD) bench/database $(BENCH)
 
 # Instructions a request, against those in bench/smoke.json; RECORD=yes writes them anew.
 .PHONY: bench-smoke
@@ -261,5 +272,7 @@ help:
 	@echo 'make attack           slow and many clients: what others notice'
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench            beside its peers    make bench-smoke       instructions a request, RECORD=yes'
+	@echo 'make bench-database   what a row of a batch costs the database'
 	@echo 'make lint format check-layers check-headers coverage'
+	@echo 'make definition       database_definition.sql, from store/sql/schema.sql'
 	@echo 'make install uninstall DESTDIR= PREFIX=$(PREFIX)'

@@ -29,6 +29,7 @@ LIST = load.Shape("lst:", 100, 1000000)
 LIST_RATE = 20          # a second: what one list costs, not how many go
 CURVE = (10, 25, 50, 75, 90)  # percent of the peak
 IDLE_CONNECTIONS = 10000
+BATCHES = (8, 16, 32, 64)  # rows a statement
 PARTITIONS = (1, 8, 64)
 PARTITION_RATE = 10000
 SOAK_RATE = 10000       # so far below the peak that no neighbour on the machine can void an hour
@@ -66,12 +67,46 @@ class Group:
                      [])
 
 
+class Database(Group):
+    """What a row of a batch costs a database, in the statements that Sherd sends and in the plainest ones. The pairs are
+    in the test database, of which no server of the other groups knows."""
+    name, title, unit = "database", "CPU of mariadbd a row, batches of PUTs of 100 bytes", "microseconds"
+    share = 0.3
+    node, database = 1, "test_sherd"
+
+    def things(self):
+        self.fill()
+        return [Thing("%s-%d" % (name, rows), "%s, %d rows a statement" % (title, rows),
+                      lambda seconds, seed, rows=rows, what=what: self.measure(seconds, seed, rows, *what))
+                for rows in BATCHES
+                for name, title, what in (("plain", "plain upsert", ("plain", "--plain")),
+                                          ("sherd", "Sherd", (self.database, "--user", "sherd", "--password",
+                                                              self.nodes.password)))]
+
+    def fill(self):
+        self.bench.plain(SMALL)
+        base = int(time.time() - 60) * 1000000
+        self.nodes.sql(self.node, """REPLACE INTO pairs (k, v, version, created, touched)
+            SELECT k, v, version, version, NULL FROM (SELECT k, v, (%d << 10) + 1 AS version FROM plain.plain
+            WHERE k LIKE '%s%%') AS n""" % (base, SMALL.prefix), self.database)
+
+    def measure(self, seconds, seed, rows, database, *options):
+        """With what the server does afterwards about the rows' old versions."""
+        pid = self.nodes.pid(self.node)
+        self.nodes.sql(self.node, "TRUNCATE changes", self.database)
+        self.nodes.settle()
+        before = cpu_seconds()[pid]
+        count = load.rows(self.nodes, self.node, database, SMALL, seconds, seed % 1000, rows, *options)
+        self.nodes.settle()
+        return (cpu_seconds()[pid] - before) / count * 1e6
+
+
 class Get(Group):
     name, title, unit = "get", "GET, values of 100 bytes", "requests a second"
 
     def things(self):
         return [self.closed(peer)
-                for peer in (peers.Sherd, peers.WebdisMemory, peers.Fastify, peers.WebPy, peers.EtcdV2, peers.Etcd,
+                for peer in (peers.Sherd, peers.WebdisMemory, peers.Fastify, peers.EtcdV2, peers.Etcd,
                              peers.Nginx)] + [self.direct(16), self.direct(64)]
 
 
@@ -79,7 +114,8 @@ class Cached(Group):
     name, title, unit = "cached", "GET from memory, values of 100 bytes", "requests a second"
 
     def things(self):
-        return [self.closed(peer) for peer in (peers.SherdCached, peers.SherdConstant, peers.Nginx, peers.Sherd)]
+        return [self.closed(peer) for peer in (peers.SherdCached, peers.SherdConstant, peers.Nginx,
+                                                peers.WebdisMemory, peers.Sherd)]
 
 
 class Put(Group):
@@ -87,7 +123,7 @@ class Put(Group):
 
     def things(self):
         return [self.closed(peer, writes=100)
-                for peer in (peers.Sherd, peers.WebdisDurable, peers.Fastify, peers.WebPy, peers.EtcdV2, peers.Etcd)
+                for peer in (peers.Sherd, peers.WebdisDurable, peers.Fastify, peers.EtcdV2, peers.Etcd)
                 ] + [self.direct(threads, "--upsert") for threads in (16, 64, 1)]
 
 
@@ -210,9 +246,9 @@ class Lists(Group):
         say("1,000,000 keys to list")
         self.bench.plain(SMALL)
         for node in self.nodes.all():
-            self.nodes.sql(node, """SET @sherd_apply = 3, @base = (UNIX_TIMESTAMP() - 60) * 1000000;
-                INSERT IGNORE INTO sherd.pairs (k, v, type, version, created, expires)
-                SELECT k, v, 'text/plain', version, version, 0 FROM
+            self.nodes.sql(node, """SET @base = (UNIX_TIMESTAMP() - 60) * 1000000;
+                INSERT IGNORE INTO sherd.pairs (k, v, type, version, created, touched)
+                SELECT k, v, 'text/plain', version, version, NULL FROM
                 (SELECT CONCAT('lst:', LPAD(seq, 6, '0')) AS k, '' AS v, (@base + seq) << 10 | 1 AS version
                 FROM seq_0_to_999999) AS n;
                 INSERT IGNORE INTO plain.plain SELECT CONCAT('lst:', LPAD(seq, 6, '0')), '' FROM seq_0_to_999999""")
@@ -384,4 +420,4 @@ class Partitions(Group):
         return {"server": used([sherd.processes[0].pid]), "nodes": used(self.nodes.pid(n) for n in self.nodes.all())}
 
 
-GROUPS = (Get, Put, Mixed, Sizes, Latency, Curve, Lists, Bulk, Start, Partitions, Cached, Memory)
+GROUPS = (Database, Get, Put, Mixed, Sizes, Latency, Curve, Lists, Bulk, Start, Partitions, Cached, Memory)

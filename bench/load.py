@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What makes load, and what watches the answers meanwhile: wrk, build/bench/rate, build/bench/direct."""
+"""What makes load, and what watches the answers meanwhile: wrk, build/bench/rate, build/bench/direct, build/bench/rows."""
 import base64
 import collections
 import http.client
@@ -141,3 +141,11 @@ def direct(nodes, shape, seconds, seed, threads, *options):
     for node in nodes.all():
         command += ["--socket", nodes.socket(node)]
     return json.loads(run([str(word) for word in command]))
+
+
+def rows(nodes, node, database, shape, seconds, seed, count, *options):
+    """Overwrites batches of `count` rows in one database; returns how many rows. Checks each answer itself."""
+    command = [os.path.join(BUILD, "bench", "rows"), "--socket", nodes.socket(node), "--database", database,
+               "--size", shape.size, "--keys", shape.keys, "--seconds", seconds, "--seed", seed, "--rows", count,
+               *options]
+    return json.loads(run([str(word) for word in command]))["rows"]

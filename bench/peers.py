@@ -93,8 +93,8 @@ class Sherd(Peer):
 
 
 class SherdCached(Sherd):
-    name, title = "sherd-cached", "Sherd, cached"
-    server = ("cache = 256M",)
+    name, title = "sherd-cached", "Sherd, cache = 64M"
+    server = ("cache = 64M",)  # enough for 200,000 values of 100 bytes
 
     def fill(self, shape):
         """And brings all of it into memory."""
@@ -178,19 +178,6 @@ class Fastify(Peer):
         self.launch(self.name, ["node", "server.mjs", str(self.port), str(self.PROCESSES), str(self.POOL),
                                 *(self.nodes.socket(node) for node in self.nodes.all())], cwd=directory,
                     env={"NODE_ENV": "production"})
-
-
-class WebPy(Peer):
-    name, title = "webpy", "web.py + MySQLdb"
-    carries = "InnoDB's log, a commit a request"
-
-    plain = True
-    THREADS = 10
-
-    def start(self):
-        # Debian's own Python has the packages.
-        self.launch(self.name, ["/usr/bin/python3", os.path.join(HERE, "webpy", "server.py"), str(self.port),
-                                str(self.THREADS), *(self.nodes.socket(node) for node in self.nodes.all())])
 
 
 class Etcd(Peer):

@@ -90,7 +90,7 @@ struct conf_sync {
     unsigned threads;
     unsigned rows_per_second; // written; 0 = as many as there are
     size_t bytes_per_second;  // written; 0 = as many as there are
-    unsigned verify;          // slots compared in each pass
+    unsigned verify;          // rows compared in each pass
     unsigned grace;           // ms
     unsigned keep_log;        // ms
 };

@@ -62,6 +62,7 @@ enum error debt_hold_back(struct debt *d, const struct feed_event *event)
         return error;
     d->owed[i] = OWED_HELD;
     error = position_copy(at, &token->at[i]);
+    at->part_of = at->part = 0; // the event may be of that part
     if (!error)
         error = cursor_reopen(&at->cursor, event->seq, 0);
     token_free(&token);

@@ -15,10 +15,12 @@ enum {
     LINGER_MS = 30000,                // after the last listener has left
     REMEMBERED = 16384,               // keys
     JOURNAL_BYTES = 32 * 1024 * 1024, // of them
+    PATIENCE_US = 500000, // with what SQL wrote and somebody has locked: a listener begins without
 };
 
 // An event: lengths, then the texts behind each other.
 struct item {
+    struct item *next; // of those that are pending
     bool dead;
     unsigned partition;
     uint64_t seq;
@@ -38,6 +40,7 @@ struct feed {
     bool live;            // the follower knows where it is
     bool has_values;      // events come with values
     int64_t asked_us;     // follow_asked_us
+    int64_t settled_us;   // follow_settled_us
     bool stopped;
     uint64_t generation; // of the journal
     uint64_t first;      // number of its oldest event
@@ -51,6 +54,11 @@ struct feed {
     struct follow *follow;
     int64_t needed; // clock_ms, when there were listeners
     bool appended;  // since the others were told
+    // The events of an entry whose last key has not come yet. The journal has whole entries only:
+    // `position` knows nothing in between.
+    struct item *pending;
+    struct item **more;
+    size_t pending_bytes;
 };
 
 // ---------------------------------------------------------------- the journal
@@ -76,15 +84,52 @@ static void drop_all(struct feed *feed)
 
 static void append(struct feed *feed, struct item *item)
 {
+    if (feed->end - feed->first == JOURNAL)
+        drop_first(feed);
     feed->bytes += size_of(item);
     feed->item[feed->end++ % JOURNAL] = item;
     while (feed->bytes > JOURNAL_BYTES && feed->first + 1 < feed->end)
         drop_first(feed);
 }
 
+static void set_position(struct feed *feed)
+{
+    bytes_clear(&feed->position);
+    token_format_whole(follow_token(feed->follow), &feed->position);
+}
+
+// drop_pending forgets what has not come into the journal.
+static void drop_pending(struct feed *feed)
+{
+    struct item *item;
+    while ((item = feed->pending)) {
+        feed->pending = item->next;
+        free(item);
+    }
+    feed->more = &feed->pending;
+    feed->pending_bytes = 0;
+}
+
+// publish puts the events of an entry into the journal, and moves its position behind it.
+static void publish(struct feed *feed)
+{
+    struct item *item;
+    pthread_mutex_lock(&feed->lock);
+    while ((item = feed->pending)) {
+        feed->pending = item->next;
+        recent_note(&feed->told, (struct slice){item->text, item->key}, item->version);
+        append(feed, item);
+        feed->appended = true;
+    }
+    set_position(feed);
+    pthread_mutex_unlock(&feed->lock);
+    drop_pending(feed);
+}
+
 // begin_anew makes everybody notice that the journal does not go on.
 static void begin_anew(struct feed *feed)
 {
+    drop_pending(feed);
     pthread_mutex_lock(&feed->lock);
     drop_all(feed);
     feed->generation++;
@@ -152,12 +197,6 @@ static void tell_listeners(struct feed *feed)
         worker_wake(feed->workers->worker[i]);
 }
 
-static void set_position(struct feed *feed)
-{
-    bytes_clear(&feed->position);
-    token_format_whole(follow_token(feed->follow), &feed->position);
-}
-
 uint64_t feed_told(struct feed *feed, struct slice key)
 {
     pthread_mutex_lock(&feed->lock);
@@ -166,41 +205,47 @@ uint64_t feed_told(struct feed *feed, struct slice key)
     return version;
 }
 
+// lay_by keeps an event until its entry's last key has come.
+static enum error lay_by(struct feed *feed, const struct follow_entry *entry,
+                         const struct token *token)
+{
+    struct item *item = make_item(entry, token);
+    if (!item)
+        return ERROR_MEMORY;
+    feed->pending_bytes += size_of(item);
+    *feed->more = item;
+    feed->more = &item->next;
+    atomic_fetch_add_explicit(&feed->stats.events, 1, memory_order_relaxed);
+    return feed->pending_bytes > JOURNAL_BYTES ? ERROR_MEMORY : ERROR_NONE;
+}
+
 static void on_entry(struct follow *follow, const struct follow_entry *entry, void *context)
 {
     struct feed *feed = context;
     atomic_fetch_add_explicit(&feed->stats.entries, 1, memory_order_relaxed);
     if (feed->workers->hot)
         cache_invalidate(feed->workers->hot->cache, entry->key);
-    if (!entry->told)
-        return;
-    struct item *item = make_item(entry, follow_token(follow));
-    if (!item) { // an event that is left out would be lost: all begin again
+    if (entry->told && lay_by(feed, entry, follow_token(follow))) {
+        // An event that is left out would be lost.
         log_write(LOG_ERROR, "out of memory: the feed begins anew");
         begin_anew(feed);
-        return;
     }
-    atomic_fetch_add_explicit(&feed->stats.events, 1, memory_order_relaxed);
-    pthread_mutex_lock(&feed->lock);
-    if (feed->end - feed->first == JOURNAL)
-        drop_first(feed);
-    append(feed, item);
-    recent_note(&feed->told, entry->key, entry->version);
-    set_position(feed);
-    pthread_mutex_unlock(&feed->lock);
-    feed->appended = true;
+    if (entry->last && feed->pending)
+        publish(feed);
 }
 
-static void on_read(struct follow *follow, unsigned id, int64_t asked_us, void *context)
+static void on_read(struct follow *follow, unsigned id, int64_t asked_us, bool settled,
+                    void *context)
 {
     struct feed *feed = context;
-    if (feed->workers->hot)
+    if (feed->workers->hot && settled)
         hot_read(feed->workers->hot, id, asked_us);
     bool has_values = follow_has_values(follow);
     pthread_mutex_lock(&feed->lock);
     bool news = feed->appended || atomic_exchange(&feed->wished, false);
     set_position(feed);
     feed->asked_us = follow_asked_us(follow);
+    feed->settled_us = follow_settled_us(follow);
     feed->has_values = has_values;
     feed->live = !bytes_failed(&feed->position);
     pthread_mutex_unlock(&feed->lock);
@@ -273,6 +318,7 @@ enum error feed_new(struct workers *workers, unsigned partitions, struct feed **
         return ERROR_MEMORY;
     f->workers = workers;
     f->partitions = partitions;
+    f->more = &f->pending;
     pthread_mutex_init(&f->lock, NULL);
     enum error error = recent_init(&f->told, REMEMBERED);
     if (error)
@@ -287,6 +333,7 @@ void feed_free(struct feed **feed)
         return;
     *feed = NULL;
     follow_free(&f->follow);
+    drop_pending(f);
     drop_all(f);
     bytes_fini(&f->position);
     recent_fini(&f->told);
@@ -316,8 +363,9 @@ bool feed_now(struct feed *feed, const struct feed_wish *wish, struct bytes *tok
               uint64_t *generation)
 {
     pthread_mutex_lock(&feed->lock);
-    bool there =
-        feed->live && feed->asked_us >= wish->since_us && (!wish->values || feed->has_values);
+    bool told =
+        feed->settled_us >= wish->since_us || feed->asked_us >= wish->since_us + PATIENCE_US;
+    bool there = feed->live && told && (!wish->values || feed->has_values);
     if (!there) {
         atomic_store(&feed->wished, true);
     } else {

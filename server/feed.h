@@ -55,8 +55,10 @@ void feed_stop(struct feed *feed);
 
 // What a listener asks of the journal before it begins there.
 struct feed_wish {
-    int64_t since_us; // clock_us; what was committed before it is in the journal or in its position
-    bool values;      // events come with values
+    // clock_us; what was committed before it is in the journal or in its position, but for rows
+    // that SQL wrote and somebody has locked: those come when they have got their entry.
+    int64_t since_us;
+    bool values; // events come with values
 };
 
 // feed_now returns the journal's position (all of it, appended to `token`), the number of its next

@@ -44,8 +44,10 @@ static void on_entry(struct follow *follow, const struct follow_entry *entry, vo
     }
 }
 
-static void on_read(struct follow *follow, unsigned id, int64_t asked_us, void *context)
+static void on_read(struct follow *follow, unsigned id, int64_t asked_us, bool settled,
+                    void *context)
 {
+    (void)settled;
     (void)follow;
     (void)id;
     (void)asked_us;

@@ -114,7 +114,7 @@ size_t batch_fill(struct batch *b, struct list *queue)
     for (struct list *link = queue->next, *next;
          link != queue && b->count < b->options.limit && passed < PASS_MAX; link = next) {
         struct operation *operation = CONTAINER_OF(link, struct operation, link);
-        size_t more = operation->key.len + operation->value.len;
+        size_t more = 2 * operation->key.len + operation->value.len; // a key is in the log too
         bool alone = is_alone(operation);
         next = link->next;
         if (b->count && !fits(b->operation[0], operation)) {
@@ -186,6 +186,11 @@ static void expect(struct batch *b)
     }
 }
 
+static bool is_removal(const struct operation *operation)
+{
+    return operation->kind == OPERATION_DELETE || operation->stamp.tombstone;
+}
+
 static enum error take_row(struct batch *b, const struct row *row)
 {
     struct pair pair = {0};
@@ -199,6 +204,7 @@ static enum error take_row(struct batch *b, const struct row *row)
         struct outcome *outcome = &b->outcome[i];
         outcome->error = ERROR_NONE;
         if (b->writes) {
+            stamp.tombstone = is_removal(b->operation[i]);
             outcome->stamp = stamp;
             outcome->created = stamp.created == stamp.version;
         } else if (!outcome->found || outcome->pair.version < pair.version) {
@@ -207,6 +213,39 @@ static enum error take_row(struct batch *b, const struct row *row)
         }
     }
     return ERROR_NONE;
+}
+
+// Whether a pair that was read is alive, by what is known of its partition's clock.
+enum life {
+    LIFE_ALIVE,
+    LIFE_DEAD,
+    LIFE_DOUBTFUL,
+};
+
+static enum life life_of(const struct pair *pair, const struct pool_clock *clock)
+{
+    uint64_t least_ms = (uint64_t)clock->least_us / 1000,
+             most_ms = (uint64_t)clock->partition_us / 1000;
+    if (pair->expires == 0 || pair->expires > most_ms)
+        return LIFE_ALIVE;
+    return pair->expires <= least_ms || pair->tombstone ? LIFE_DEAD : LIFE_DOUBTFUL;
+}
+
+// bury_dead takes what is dead for not found, and marks what only its partition can decide on.
+static void bury_dead(struct batch *b)
+{
+    struct pool_clock clock;
+    pool_clock(b->pool, false, &clock);
+    for (size_t i = b->part.begin; i < b->part.end; i++) {
+        struct operation *operation = b->operation[i];
+        struct outcome *outcome = &b->outcome[i];
+        if (!outcome->found || operation->kind == OPERATION_LOOK || operation->doubtful)
+            continue;
+        enum life life = life_of(&outcome->pair, &clock);
+        outcome->found = life != LIFE_DEAD;
+        operation->doubtful = life == LIFE_DOUBTFUL;
+        operation->alone |= operation->doubtful;
+    }
 }
 
 static bool needs_value(const struct operation *operation, const struct outcome *outcome)
@@ -243,8 +282,12 @@ static void answered(struct batch *b, struct connection *connection)
         wait_with(b, b->part);
         return;
     }
+    bool asked = !b->writes && b->operation[b->part.begin]->doubtful; // the partition has decided
+    if (!b->writes && !asked)
+        bury_dead(b);
     for (size_t i = b->part.begin; i < b->part.end; i++) {
-        if (!b->writes && needs_value(b->operation[i], &b->outcome[i])) {
+        bool doubtful = !asked && b->operation[i]->doubtful;
+        if (!b->writes && (doubtful || needs_value(b->operation[i], &b->outcome[i]))) {
             b->operation[i]->alone = true; // a large value comes in a statement of its own
             again(b, b->operation[i]);
         } else {
@@ -425,26 +468,52 @@ static bool takes_large_values(const struct batch *b, struct operation *const *f
     return false;
 }
 
+static bool is_written(const struct batch *b)
+{
+    return b->writes && b->operation[b->part.begin]->kind != OPERATION_APPLY;
+}
+
+// terms_of bounds the versions that the partition may give, at the moment when the batch leaves.
+static struct query_terms terms_of(const struct batch *b)
+{
+    const struct session *session = &b->operation[b->part.begin]->session;
+    struct pool_clock clock;
+    pool_clock(b->pool, session->raised, &clock);
+    int64_t most_us = clock.partition_us < INT64_MAX ? clock.partition_us : clock.now_us;
+    return (struct query_terms){.id = b->options.id,
+                                .divert = session->divert,
+                                .least_us = session->raised ? clock.floor_us : 0,
+                                .most_us = most_us + SESSION_CEILING_MS * INT64_C(1000)};
+}
+
+static void build_write(struct batch *b, struct operation *const *first, size_t count)
+{
+    const struct precondition *precondition = first[0]->precondition;
+    const struct query_terms terms = terms_of(b);
+    if (!precondition)
+        query_upsert(&b->sql, first, count, &terms);
+    else if (precondition->must_exist || b->replacing)
+        query_replace(&b->sql, first[0], &terms);
+    else
+        query_insert(&b->sql, first[0], &terms);
+}
+
 static void build(struct batch *b)
 {
     struct operation *const *first = b->operation + b->part.begin;
     size_t count = b->part.end - b->part.begin;
-    const struct precondition *precondition = first[0]->precondition;
     bytes_shrink(&b->sql, SQL_KEEP);
     if (b->writes && clock_ms() < *b->options.hurry_until)
         query_without_waiting(&b->sql);
     if (first[0]->kind == OPERATION_LOOK)
         query_look(&b->sql, first, count, takes_large_values(b, first, count));
-    else if (!b->writes)
-        query_select(&b->sql, first, count, takes_large_values(b, first, count));
-    else if (first[0]->session.apply)
+    else if (is_written(b))
+        build_write(b, first, count);
+    else if (b->writes)
         query_apply(&b->sql, first, count);
-    else if (!precondition)
-        query_upsert(&b->sql, first, count);
-    else if (precondition->must_exist || b->replacing)
-        query_replace(&b->sql, first[0]);
     else
-        query_insert(&b->sql, first[0]);
+        query_select(&b->sql, first, count, takes_large_values(b, first, count),
+                     first[0]->doubtful);
 }
 
 // run_next sends the next part; none left: the batch is done. What the pool cannot take any more
@@ -455,8 +524,7 @@ static void run_next(struct batch *b)
         b->part = b->waiting[--b->waiting_count];
         build(b);
         if (!bytes_failed(&b->sql) && pool_idle(b->pool) && in_time(b)) {
-            pool_query(b->pool, b->writes ? &b->operation[b->part.begin]->session : NULL,
-                       bytes_slice(&b->sql), on_answer, b);
+            pool_query(b->pool, bytes_slice(&b->sql), on_answer, b);
             return;
         }
         end_part(b, ERROR_UNAVAILABLE);

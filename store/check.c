@@ -10,8 +10,8 @@ void check_problem(const struct check *check, uint64_t max_packet_needed, struct
                      "schema version is %llu, this program needs %d: load database_definition.sql",
                      (unsigned long long)check->schema_version, QUERY_SCHEMA_VERSION);
     else if (check->triggers != QUERY_TRIGGERS)
-        bytes_format(why, "%llu of %d triggers on pairs are there: load database_definition.sql",
-                     (unsigned long long)check->triggers, QUERY_TRIGGERS);
+        bytes_append_text(why, "the trigger pairs_after_delete is not there: load "
+                               "database_definition.sql");
     else if (check->max_packet < max_packet_needed)
         bytes_format(why,
                      "max_allowed_packet is %llu, max_value needs %llu: raise the one or lower "

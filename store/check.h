@@ -9,7 +9,7 @@
 
 struct check {
     uint64_t schema_version;
-    uint64_t triggers;
+    uint64_t triggers;        // that are ours
     uint64_t flush_at_commit; // innodb_flush_log_at_trx_commit; only 1 survives a power loss
     uint64_t max_packet;      // bytes; max_allowed_packet
     uint64_t read_only;

@@ -237,7 +237,7 @@ static void start_prepare(struct connection *c, bool checking)
     if (checking)
         query_check(&c->sql);
     else
-        query_session(&c->sql, c->partition->id, c->timeout_ms);
+        query_session(&c->sql, c->timeout_ms);
     if (bytes_failed(&c->sql))
         fail_open(c, ERROR_UNAVAILABLE, "out of memory");
     else

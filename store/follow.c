@@ -12,8 +12,12 @@
 #include "store/version.h"
 
 enum {
-    PAGE = 200,           // entries in one statement; with values they have 12 MB at most
-    PAGE_PAST = 16,       // the same, with `until` and values: there may be many such readers
+    BATCHES = 50,      // entries of the log in one statement; they have 13 MB of keys at most
+    PORTION = 200,     // keys whose rows are asked for in one; with values they have 12 MB at most
+    PORTION_PAST = 16, // the same, with `until` and values: there may be many such readers
+    KEYS_MAX = 10000,  // of an entry that are read; no writer of Sherd puts so many into one
+    SETTLE_PAGE = 500, // rows that are stamped in one statement
+    BURY_AGAIN_MS = 1000, // after nothing could be buried
     RANGES = 100,         // gaps looked at in one statement
     LOOKBACK = 200000,    // numbers below the end in which gaps are looked for at the beginning
     FILL_AFTER_MS = 5000, // a gap this old is filled for good
@@ -29,10 +33,8 @@ enum {
 
 enum op {
     OP_FILLER = 0,
-    OP_PUT = 1,
-    OP_TOMBSTONE = 2,
-    OP_REMOVED = 3,
-    OP_ECHO = 128,
+    OP_WRITTEN = 1,
+    OP_ECHO = 128, // beside it
 };
 
 enum reader_state {
@@ -40,20 +42,37 @@ enum reader_state {
     READER_GAPS,  // asks for what is missing below the end
     READER_OPEN,  // waits until the others are as far
     READER_PAGE,  // asks for entries
+    READER_ROWS,  // asks for the rows of some of their keys
     READER_LOOKS, // asks the other owners about late entries
     READER_TELLS, // tells, unless paused
     READER_FILL,  // fills a gap
-    READER_WAITS, // for the time of the next statement
+    READER_FINDS, // asks which rows SQL wrote
+    READER_STAMPS,
+    READER_BURIES, // makes tombstones of what SQL deleted
+    READER_WAITS,  // for the time of the next statement
     READER_DONE,
 };
 
-// What became of an entry; texts lie in reader->text.
-struct entry {
+// An entry of the log, of which the keys lie in reader->log.
+struct logged {
     struct change change;
+    size_t keys;  // offset
+    bool doubted; // a key of it is unsure: the entry stays a gap
+};
+
+// What became of a key that an entry names; texts lie in reader->log and reader->text.
+struct entry {
+    struct logged *logged;
+    struct slice key; // empty where an entry has none
+    bool removed;     // as the entry says
+    bool first, last; // key of its entry
+    uint64_t index;   // in its entry, from 1
+    bool there;       // there is a row
+    struct current current;
+    size_t type, value; // offsets
     bool told;
     bool dead;
-    bool unsure;             // an owner that may know better cannot be asked: it comes again later
-    size_t key, type, value; // offsets
+    bool unsure; // an owner that may know better cannot be asked: it comes again later
 };
 
 struct look {
@@ -74,24 +93,38 @@ struct reader {
     bool asked; // it is under way
     struct event timer;
     struct bytes sql;
-    struct bytes text;
-    struct entry *entry; // [follow->page]
+    struct bytes log;      // keys of the page's entries
+    struct logged *logged; // [BATCHES]
+    size_t logged_count;
+    size_t logged_next; // not in a portion yet, from its key at `keys_left` on
+    struct slice keys_left;
+    uint64_t index;      // of the last key that was taken off
+    struct bytes text;   // of the portion's rows
+    struct entry *entry; // [room]: a portion, the keys that are told next
+    size_t room;
     size_t count;
+    size_t named;        // keys whose rows were asked for
     size_t next;         // to be told
     size_t unsure;       // entries of this round
+    unsigned unsettled;  // QUERY_UNSTAMPED, QUERY_UNBURIED: when this round began
+    bool settled;        // such rows were worked off
+    bool tried;          // it was tried to, since the last pause
+    int64_t bury_after;  // clock_ms
+    bool bury_failed;    // the last time
     uint64_t gaps_after; // up to where the gaps were asked for in this round
     uint64_t gaps_asked; // up to where the statement asks for them; UINT64_MAX: for all
     struct look *look;
-    unsigned looks;   // under way
-    uint64_t log_end; // at the beginning
-    int64_t now_us;   // the partition's clock, with the page
-    int64_t back_us;  // the same, when it could be asked first, or again
-    bool back;        // that is now
-    int64_t round_us; // clock_us, when the round's first statement was asked
-    int64_t told_us;  // clock_us, of the last statement whose answer left nothing
-    int64_t filled;   // clock_ms
-    bool fill_failed; // the last time
-    bool has_values;  // the page has
+    unsigned looks;     // under way
+    uint64_t log_end;   // at the beginning
+    int64_t now_us;     // the partition's clock, with the page
+    int64_t back_us;    // the same, when it could be asked first, or again
+    bool back;          // that is now
+    int64_t round_us;   // clock_us, when the round's first statement was asked
+    int64_t told_us;    // clock_us, of the last statement whose answer left nothing
+    int64_t settled_us; // the same, with all that SQL had written
+    int64_t filled;     // clock_ms
+    bool fill_failed;   // the last time
+    bool has_values;    // all that is told from now on has
 };
 
 struct follow {
@@ -100,7 +133,7 @@ struct follow {
     struct token *token;
     struct token *until;
     bool values;
-    unsigned page; // entries in one statement
+    size_t portion; // keys
     bool opened;
     bool trimmed;
     bool paused;
@@ -112,7 +145,8 @@ struct follow {
 };
 
 static void ask_page(struct reader *reader);
-static void tell(struct reader *reader);
+static void work_off(struct reader *reader);
+static bool tell(struct reader *reader);
 
 static struct cursor *cursor_of(struct reader *r)
 {
@@ -139,7 +173,9 @@ static void destroy(struct follow *f)
         struct reader *r = &f->reader[i];
         event_del(&r->timer);
         bytes_fini(&r->sql);
+        bytes_fini(&r->log);
         bytes_fini(&r->text);
+        free(r->logged);
         free(r->entry);
         free(r->look);
     }
@@ -192,6 +228,13 @@ static unsigned poll_ms(const struct follow *f)
     return ms < POLL_LAST_MS ? ms : POLL_LAST_MS;
 }
 
+// move is the only one that changes a reader's state.
+static void move(struct reader *r, enum reader_state state)
+{
+    assert(r->state != READER_DONE && !r->asked);
+    r->state = state;
+}
+
 static void wait_ms(struct reader *r, unsigned ms)
 {
     struct timeval tv = {ms / 1000, ms % 1000 * 1000};
@@ -217,7 +260,7 @@ static void tell_done(struct follow *f)
 static void finish(struct reader *r)
 {
     struct follow *f = r->follow;
-    r->state = READER_DONE;
+    move(r, READER_DONE);
     r->away = false;
     hold(f);
     tell_done(f);
@@ -283,7 +326,7 @@ static void on_answer(struct connection *connection, const struct answer *answer
 static void ask(struct reader *r, enum reader_state state)
 {
     struct follow *f = r->follow;
-    r->state = state;
+    move(r, state);
     if (bytes_failed(&r->sql)) {
         bytes_fini(&r->sql);
         go_away(r);
@@ -340,9 +383,9 @@ static void ask_page(struct reader *r)
         r->round_us = clock_us();
     }
     bytes_clear(&r->sql);
-    query_feed(&r->sql, c->high, to, f->values);
+    query_feed(&r->sql, c->high, to);
     append_gaps(r);
-    query_limit(&r->sql, r->follow->page);
+    query_limit(&r->sql, BATCHES);
     query_feed_end(&r->sql);
     r->has_values = f->values;
     ask(r, READER_PAGE);
@@ -358,7 +401,7 @@ static void be_open(struct reader *r)
         note_time(r, r->now_us);
     at->kind = POSITION_CURSOR;
     r->opened = true;
-    r->state = READER_OPEN;
+    move(r, READER_OPEN);
     hold(f);
     open_all(f);
     if (!f->abandoned && f->opened && r->state == READER_OPEN)
@@ -377,6 +420,8 @@ enum {
     LOG_SINCE,
     LOG_LAST_VERSION,
     LOG_ENDS,
+    LOG_UNSETTLED = LOG_PARTS, // of a page
+    LOG_PAGE,
 };
 
 // is_trimmed tells whether the log no longer reaches back to the position, or is another log: the
@@ -461,6 +506,142 @@ static void read_gaps(struct reader *r, struct connection *connection)
 
 // ---------------------------------------------------------------- pages
 
+static int by_number(const void *a, const void *b)
+{
+    const struct logged *x = a, *y = b;
+    return (x->change.seq > y->change.seq) - (x->change.seq < y->change.seq);
+}
+
+// begin_entry begins to take keys off the next entry, behind those that were read already.
+static void begin_entry(struct reader *r)
+{
+    const struct position *at = position_of(r);
+    struct slice key;
+    bool removed, malformed;
+    if (r->logged_next == r->logged_count)
+        return;
+    const struct change *change = &r->logged[r->logged_next].change;
+    r->keys_left = change->keys;
+    r->index = 0;
+    while (at->part_of == change->seq && r->index < at->part &&
+           row_entry_key(&r->keys_left, &key, &removed, &malformed))
+        r->index++;
+}
+
+// read_entries copies the entries: what they lie in is gone when the callback ends.
+static enum error read_entries(struct reader *r, struct connection *connection)
+{
+    struct row row;
+    r->logged_count = r->logged_next = r->count = r->next = 0;
+    bytes_shrink(&r->log, BATCHES * 4096);
+    bytes_append_char(&r->log, '\0');
+    while (connection_row(connection, &row)) {
+        if (r->logged_count == BATCHES)
+            return ERROR_MALFORMED;
+        struct logged *logged = &r->logged[r->logged_count++];
+        if (row_change(&row, &logged->change))
+            return ERROR_MALFORMED;
+        logged->keys = r->log.len;
+        bytes_append_slice(&r->log, logged->change.keys);
+    }
+    if (bytes_failed(&r->log)) {
+        bytes_fini(&r->log);
+        return ERROR_MEMORY;
+    }
+    for (size_t i = 0; i < r->logged_count; i++)
+        r->logged[i].change.keys.data = r->log.data + r->logged[i].keys;
+    qsort(r->logged, r->logged_count, sizeof r->logged[0], by_number);
+    begin_entry(r);
+    return ERROR_NONE;
+}
+
+// make_room makes room for a portion's next key.
+static bool make_room(struct reader *r)
+{
+    if (r->count < r->room)
+        return true;
+    struct entry *grown = realloc(r->entry, 2 * r->room * sizeof *grown);
+    if (!grown)
+        return false;
+    r->entry = grown;
+    r->room *= 2;
+    return true;
+}
+
+// next_key puts the next key of the page into the portion. An entry without one has an empty key,
+// and so has what follows in one whose bytes are spoilt: that is passed over.
+static void next_key(struct reader *r)
+{
+    struct logged *logged = &r->logged[r->logged_next];
+    struct entry *e = &r->entry[r->count++];
+    bool malformed = false;
+    *e = (struct entry){.logged = logged, .first = r->index == 0};
+    bool found = (logged->change.op & ~(unsigned)OP_ECHO) != OP_FILLER && r->index < KEYS_MAX &&
+                 row_entry_key(&r->keys_left, &e->key, &e->removed, &malformed);
+    e->last = !found || r->keys_left.len == 0;
+    e->index = ++r->index;
+    if (e->last) {
+        r->logged_next++;
+        begin_entry(r);
+    }
+}
+
+// take_portion takes the keys that are told next: none when the page is over. For one who reads for
+// ever it consists of whole entries: such an entry is told as a whole, or not at all.
+static enum error take_portion(struct reader *r)
+{
+    const struct follow *f = r->follow;
+    r->count = r->named = r->next = 0;
+    bytes_shrink(&r->text, PORTION * 256);
+    bytes_append_char(&r->text, '\0'); // so that what is empty lies somewhere
+    while (r->logged_next < r->logged_count) {
+        if (r->count >= f->portion && (f->until || r->entry[r->count - 1].last))
+            break;
+        if (!make_room(r))
+            return ERROR_MEMORY;
+        next_key(r);
+    }
+    return ERROR_NONE;
+}
+
+// reaches_readers tells whether an echo is news: at the key's home, or while that is away.
+static bool reaches_readers(const struct reader *r, const struct entry *e)
+{
+    const struct store *store = r->follow->store;
+    unsigned home = ring_home(store_ring(store), slot_of(e->key));
+    return home == r->id || !outlook_is_up(store_outlook(store), home);
+}
+
+// is_echo: what it brought was told by the log that it came from, or will be.
+static bool is_echo(const struct entry *e)
+{
+    return e->logged->change.op & OP_ECHO;
+}
+
+// has_to_be_judged tells whether the key's row is to be known.
+static bool has_to_be_judged(const struct reader *r, const struct entry *e)
+{
+    return e->key.len && (!is_echo(e) || reaches_readers(r, e));
+}
+
+// ask_rows asks for the rows of the portion's next keys; false when there are none.
+static bool ask_rows(struct reader *r)
+{
+    struct follow *f = r->follow;
+    struct slice keys[PORTION];
+    size_t count = 0;
+    for (; r->named < r->count && count < f->portion; r->named++)
+        if (has_to_be_judged(r, &r->entry[r->named]))
+            keys[count++] = r->entry[r->named].key;
+    if (count == 0)
+        return false;
+    bytes_clear(&r->sql);
+    query_feed_rows(&r->sql, keys, count, f->values);
+    r->has_values = f->values;
+    ask(r, READER_ROWS);
+    return true;
+}
+
 static size_t keep_text(struct reader *r, struct slice s)
 {
     size_t at = r->text.len;
@@ -468,84 +649,89 @@ static size_t keep_text(struct reader *r, struct slice s)
     return at;
 }
 
-static int by_number(const void *a, const void *b)
+static void take_current(struct reader *r, const struct current *current)
 {
-    const struct entry *x = a, *y = b;
-    return (x->change.seq > y->change.seq) - (x->change.seq < y->change.seq);
+    size_t type = keep_text(r, current->pair.type), value = keep_text(r, current->pair.value);
+    for (size_t i = 0; i < r->named; i++) {
+        struct entry *e = &r->entry[i];
+        if (!slice_equal(e->key, current->pair.key) || e->there)
+            continue;
+        e->there = true;
+        e->current = *current;
+        e->type = type;
+        e->value = value;
+    }
 }
 
-// read_page copies the rows: what they lie in is gone when the callback ends.
+// read_rows copies the rows: what they lie in is gone when the callback ends.
 static enum error read_rows(struct reader *r, struct connection *connection)
 {
     struct row row;
-    r->count = r->next = 0;
-    bytes_shrink(&r->text, PAGE * 256);
+    struct current current;
     while (connection_row(connection, &row)) {
-        if (r->count == r->follow->page)
+        if (row_current(&row, &current))
             return ERROR_MALFORMED;
-        struct entry *e = &r->entry[r->count++];
-        *e = (struct entry){0};
-        if (row_change(&row, &e->change))
-            return ERROR_MALFORMED;
-        e->key = keep_text(r, e->change.key);
-        e->type = keep_text(r, e->change.pair.type);
-        e->value = keep_text(r, e->change.pair.value);
+        take_current(r, &current);
     }
     if (bytes_failed(&r->text)) {
         bytes_fini(&r->text);
         return ERROR_MEMORY;
     }
+    return ERROR_NONE;
+}
+
+static void find_texts(struct reader *r)
+{
     for (size_t i = 0; i < r->count; i++) {
         struct entry *e = &r->entry[i];
-        struct pair *pair = &e->change.pair;
-        e->change.key.data = pair->key.data = r->text.data + e->key;
-        pair->key.len = e->change.key.len;
+        struct pair *pair = &e->current.pair;
+        pair->key = e->key;
         pair->type.data = r->text.data + e->type;
         if (pair->value.data)
             pair->value.data = r->text.data + e->value;
     }
-    qsort(r->entry, r->count, sizeof r->entry[0], by_number);
-    return ERROR_NONE;
 }
 
 // ---------------------------------------------------------------- which entries are told
 
+// version_of returns that of the row that the entry speaks for, else the entry's.
+static uint64_t version_of(const struct entry *e)
+{
+    return e->there ? e->current.pair.version : e->logged->change.version;
+}
+
 static bool is_late(const struct reader *r, const struct entry *e)
 {
-    int64_t written_us = version_unix_us(e->change.version);
+    uint64_t version = version_of(e);
+    int64_t written_us = version_unix_us(version);
     return r->follow->until || written_us < r->now_us - LATE_US || written_us < r->back_us ||
-           e->change.version <= r->follow->recent.forgotten;
+           version <= r->follow->recent.forgotten;
 }
 
-// reaches_readers tells whether an echo is news: at the key's home, or while that is away.
-static bool reaches_readers(const struct reader *r, const struct change *change)
+// is_known tells whether a version as great was told of the key already: by another partition, a
+// moment ago. An echo that reaches the home is told again on purpose.
+static bool is_known(const struct follow *f, const struct entry *e)
 {
-    const struct store *store = r->follow->store;
-    unsigned home = ring_home(store_ring(store), slot_of(change->key));
-    return home == r->id || !outlook_is_up(store_outlook(store), home);
+    uint64_t known = recent_version(&f->recent, e->key), version = version_of(e);
+    return known > version || (known == version && !is_echo(e));
 }
 
-// is_echo: what it brought was told by the log that it came from, or will be.
-static bool is_echo(const struct change *change)
-{
-    return change->op & OP_ECHO;
-}
-
-// judge decides by the key's row alone.
+// judge decides by the key's row alone. An entry speaks for a row that names it. Where there is no
+// row, what was put and is gone has another entry; what was removed is a tombstone that was purged,
+// of which the log that gave its version tells.
 static void judge(const struct reader *r, struct entry *e)
 {
-    const struct change *change = &e->change;
-    unsigned op = change->op & ~(unsigned)OP_ECHO;
-    if (op == OP_FILLER || (is_echo(change) && !reaches_readers(r, change)))
+    if (!has_to_be_judged(r, e))
         return;
-    if (!change->there) {
-        e->dead = true; // what was put and is gone has another entry, and so has an earlier removal
-        e->told = op != OP_PUT && change->removed <= change->version;
+    if (!e->there) {
+        e->dead = true;
+        e->told = e->removed && !is_echo(e);
     } else {
-        uint64_t expires = change->pair.expires;
+        uint64_t expires = e->current.pair.expires;
         e->dead = expires && (int64_t)expires <= r->now_us / 1000;
-        e->told = op != OP_REMOVED && change->pair.version == change->version;
+        e->told = e->current.seq == e->logged->change.seq;
     }
+    e->told = e->told && !is_known(r->follow, e);
 }
 
 // doubt: a partition could not be asked about a late entry. If nothing newer was read of that one,
@@ -553,9 +739,9 @@ static void judge(const struct reader *r, struct entry *e)
 // that it came from.
 static void doubt(struct reader *r, struct entry *e, unsigned silent)
 {
-    if (!position_is_past(&r->follow->token->at[silent - 1], e->change.version))
+    if (!position_is_past(&r->follow->token->at[silent - 1], version_of(e)))
         return;
-    if (is_echo(&e->change))
+    if (is_echo(e))
         e->told = false;
     else
         e->unsure = true;
@@ -568,11 +754,11 @@ static void on_looked(struct operation *operation, const struct outcome *outcome
     struct entry *e = &r->entry[look->entry];
     if (outcome->error)
         doubt(r, e, look->partition);
-    else if (outcome->found && outcome->pair.version > e->change.version)
+    else if (outcome->found && outcome->pair.version > version_of(e))
         e->told = false;
     r->looks--;
-    if (release(r->follow) && r->looks == 0)
-        tell(r);
+    if (release(r->follow) && r->looks == 0 && tell(r))
+        work_off(r);
 }
 
 static bool is_looked_at(const struct reader *r, const struct entry *e)
@@ -595,7 +781,7 @@ static void ask_partition(struct reader *r, size_t entry, unsigned id, struct lo
     look->entry = entry;
     look->partition = id;
     look->operation.kind = OPERATION_LOOK;
-    look->operation.key = r->entry[entry].change.key;
+    look->operation.key = r->entry[entry].key;
     r->looks++;
     hold(f);
     store_send(f->store, id, &look->operation, on_looked);
@@ -609,7 +795,7 @@ static enum error look_at_late(struct reader *r)
     size_t most = count_looks(r), made = 0;
     free(r->look);
     r->look = most ? calloc(most, sizeof *r->look) : NULL;
-    r->state = READER_LOOKS;
+    move(r, READER_LOOKS);
     r->looks = 0;
     if (most && !r->look)
         return ERROR_MEMORY;
@@ -627,15 +813,18 @@ static enum error look_at_late(struct reader *r)
     return ERROR_NONE;
 }
 
-// is_news remembers the version, and returns false if one as great was told of the key already: by
-// another partition, a moment ago. An echo that reaches the home is told again on purpose.
-static bool is_news(struct follow *f, const struct change *change)
+// decide finds out what is told of a portion whose rows are known; false when it has to wait for
+// that.
+static bool decide(struct reader *r)
 {
-    uint64_t known = recent_version(&f->recent, change->key);
-    if (known > change->version || (known == change->version && !is_echo(change)))
+    find_texts(r);
+    for (size_t i = 0; i < r->count; i++)
+        judge(r, &r->entry[i]);
+    if (look_at_late(r)) {
+        go_away(r);
         return false;
-    recent_note(&f->recent, change->key, change->version);
-    return true;
+    }
+    return r->looks == 0;
 }
 
 // ---------------------------------------------------------------- telling
@@ -643,8 +832,6 @@ static bool is_news(struct follow *f, const struct change *change)
 static enum error note_read(struct reader *r, const struct change *change)
 {
     struct cursor *c = cursor_of(r);
-    if (change->version)
-        note_time(r, version_unix_us(change->version));
     if (change->seq <= c->high)
         return cursor_close(c, change->seq, change->seq);
     enum error error = cursor_take(c, change->seq, (uint64_t)r->now_us / 1000);
@@ -663,18 +850,27 @@ static enum error leave_out(struct reader *r, const struct change *change)
     return cursor_miss(c, c->high + 1, change->seq, (uint64_t)r->now_us / 1000);
 }
 
-static void tell_entry(struct follow *f, struct reader *r, struct entry *e)
+// tell_entry tells what was decided. Of an entry that stays a gap nothing is told to one who reads
+// for ever: what is told is either whole in the position, or not in it.
+static void tell_entry(struct reader *r, struct entry *e)
 {
-    const struct change *change = &e->change;
-    if ((change->op & ~(unsigned)OP_ECHO) == OP_FILLER)
+    struct follow *f = r->follow;
+    bool waits = f->until ? e->unsure : e->logged->doubted;
+    bool told = e->told && !waits && !is_known(f, e);
+    if (e->key.len == 0)
         return;
+    if (told) {
+        recent_note(&f->recent, e->key, version_of(e));
+        note_time(r, version_unix_us(version_of(e)));
+    }
     const struct follow_entry entry = {.partition = r->id,
-                                       .seq = change->seq,
-                                       .told = e->told && is_news(f, change),
+                                       .seq = e->logged->change.seq,
+                                       .last = e->last,
+                                       .told = told,
                                        .dead = e->dead,
-                                       .version = change->version,
-                                       .key = change->key,
-                                       .pair = change->pair};
+                                       .version = version_of(e),
+                                       .key = e->key,
+                                       .pair = e->current.pair};
     f->events.on_entry(f, &entry, f->events.context);
 }
 
@@ -707,15 +903,114 @@ static bool fill_gaps(struct reader *r)
 // is_round_over tells whether this page was the last of a round through the log's end and all gaps.
 static bool is_round_over(struct reader *r)
 {
-    bool full = r->count == r->follow->page;
+    bool full = r->logged_count == BATCHES;
     r->gaps_after = r->gaps_asked;
-    if (full && r->entry[r->count - 1].change.seq < r->gaps_asked) // they come in order
-        r->gaps_after = r->entry[r->count - 1].change.seq;
+    if (full && r->logged[BATCHES - 1].change.seq < r->gaps_asked) // they come in order
+        r->gaps_after = r->logged[BATCHES - 1].change.seq;
     if (full || r->gaps_asked != UINT64_MAX)
         return false;
     r->gaps_after = 0;
     return true;
 }
+
+static void pause_reading(struct reader *r)
+{
+    r->tried = false;
+    move(r, READER_WAITS);
+    wait_ms(r, poll_ms(r->follow));
+}
+
+// ---------------------------------------------------------------- what SQL wrote
+
+static bool ask_unstamped(struct reader *r)
+{
+    static const struct slice none = {0};
+    if (!(r->unsettled & QUERY_UNSTAMPED))
+        return false;
+    bytes_clear(&r->sql);
+    query_unstamped(&r->sql, none, none, SETTLE_PAGE);
+    ask(r, READER_FINDS);
+    return true;
+}
+
+// ask_stamp stamps the rows that were found, if any were.
+static bool ask_stamp(struct reader *r, struct connection *connection)
+{
+    struct row row;
+    struct slice touched, keys[SETTLE_PAGE];
+    bool removed[SETTLE_PAGE];
+    size_t count = 0;
+    while (count < SETTLE_PAGE && connection_row(connection, &row) &&
+           row_unstamped(&row, &touched, &keys[count], &removed[count]) == ERROR_NONE)
+        count++;
+    if (count == 0)
+        return false;
+    bytes_clear(&r->sql);
+    query_stamp(&r->sql, r->id, keys, removed, count);
+    ask(r, READER_STAMPS);
+    return true;
+}
+
+// Burying writes to the log, also when it can do nothing.
+static bool ask_bury(struct reader *r)
+{
+    if (!(r->unsettled & QUERY_UNBURIED) || clock_ms() < r->bury_after)
+        return false;
+    bytes_clear(&r->sql);
+    if (r->bury_failed) // one of the rows may be held for long: that is waited for only once
+        query_without_waiting(&r->sql);
+    query_bury(&r->sql, r->id);
+    ask(r, READER_BURIES);
+    return true;
+}
+
+static uint64_t read_buried(struct connection *connection)
+{
+    struct row row;
+    uint64_t buried;
+    return connection_row(connection, &row) && !row_numbers(&row, 0, 1, &buried) ? buried : 0;
+}
+
+// settle works off some of what SQL has written, once between two pauses; false: there is nothing.
+static bool settle(struct reader *r)
+{
+    if (r->tried)
+        return false;
+    r->tried = true;
+    r->settled = false;
+    return ask_unstamped(r) || ask_bury(r);
+}
+
+static bool note_buried(struct reader *r, bool done, struct connection *connection)
+{
+    r->bury_failed = !done;
+    if (done && read_buried(connection))
+        return true;
+    r->bury_after = clock_ms() + BURY_AGAIN_MS;
+    return false;
+}
+
+// settle_on goes on after a statement that settles. What could not be done (it is locked, or lies
+// in the future, or the partition cannot write) waits for the next time, and holds back nothing
+// else.
+static void settle_on(struct reader *r, bool done, struct connection *connection)
+{
+    enum reader_state state = r->state;
+    if (state == READER_FINDS && done && ask_stamp(r, connection))
+        return;
+    if (state == READER_STAMPS)
+        r->settled = done;
+    if (state == READER_BURIES)
+        r->settled = note_buried(r, done, connection) || r->settled;
+    else if (ask_bury(r))
+        return;
+    if (r->settled)
+        ask_page(r);
+    else if (!fill_gaps(r))
+        pause_reading(r);
+}
+
+// ---------------------------------------------------------------- the end of a round
 
 static void end_round(struct reader *r)
 {
@@ -728,9 +1023,8 @@ static void end_round(struct reader *r)
             go_away(r);
         else
             finish(r);
-    } else if (!fill_gaps(r)) {
-        r->state = READER_WAITS;
-        wait_ms(r, poll_ms(f));
+    } else if (!settle(r) && !fill_gaps(r)) {
+        pause_reading(r);
     }
 }
 
@@ -742,44 +1036,105 @@ static void end_page(struct reader *r)
         return;
     }
     r->told_us = r->round_us;
+    if (!r->unsettled)
+        r->settled_us = r->round_us;
     r->behind = false;
     if (!f->until)
         note_time(r, r->now_us);
+    hold(f);
     if (f->events.on_read)
-        f->events.on_read(f, r->id, r->round_us, f->events.context);
+        f->events.on_read(f, r->id, r->round_us, !r->unsettled, f->events.context);
     if (!f->abandoned && !f->trimmed)
         end_round(r);
+    release(f);
 }
 
-static void tell(struct reader *r)
+// note_doubts finds the entries of which something has to wait: they become gaps, from which all of
+// them comes again.
+static void note_doubts(struct reader *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const struct entry *e = &r->entry[i];
+        e->logged->doubted = e->logged->doubted || (e->told && e->unsure);
+    }
+}
+
+// pass moves the position over a key; over its entry if it is the last one.
+static enum error pass(struct reader *r, const struct entry *e)
+{
+    const struct logged *logged = e->logged;
+    struct position *at = position_of(r);
+    if (e->last) {
+        r->unsure += logged->doubted;
+        enum error error =
+            logged->doubted ? leave_out(r, &logged->change) : note_read(r, &logged->change);
+        if (error)
+            return error;
+    }
+    if (e->last && !logged->doubted && at->part_of == logged->change.seq)
+        at->part_of = at->part = 0;
+    if (!e->last && !logged->doubted) {
+        at->part_of = logged->change.seq;
+        at->part = e->index;
+    }
+    return ERROR_NONE;
+}
+
+// give_up_page: there is no memory. What was not told comes again; where a part of an entry was
+// told to one who reads for ever, all begins again.
+static void give_up_page(struct reader *r)
+{
+    r->gaps_after = 0;
+    if (r->follow->until || r->entry[r->next].first)
+        go_away(r);
+    else
+        be_trimmed(r);
+}
+
+// tell tells a portion; false when not all of it was.
+static bool tell(struct reader *r)
 {
     struct follow *f = r->follow;
-    r->state = READER_TELLS;
-    hold(f);
-    while (r->next < r->count && !f->paused && !f->abandoned && !f->trimmed) {
-        struct entry *e = &r->entry[r->next];
-        bool unsure = e->told && e->unsure;
-        r->unsure += unsure;
-        if (unsure ? leave_out(r, &e->change)
-                   : note_read(r, &e->change)) { // no memory: it comes again
-            r->gaps_after = 0;
-            go_away(r);
-            break;
-        }
-        r->next++;
-        if (!unsure)
-            tell_entry(f, r, e);
+    bool passed = true;
+    if (r->state != READER_TELLS) {
+        move(r, READER_TELLS);
+        note_doubts(r);
     }
-    if (r->next == r->count && !f->abandoned && !f->trimmed)
-        end_page(r);
-    release(f);
+    hold(f);
+    while (passed && r->next < r->count && !f->paused && !f->abandoned && !f->trimmed) {
+        struct entry *e = &r->entry[r->next];
+        passed = pass(r, e) == ERROR_NONE;
+        if (!passed) {
+            give_up_page(r);
+        } else {
+            r->next++;
+            tell_entry(r, e);
+        }
+    }
+    bool all = passed && r->next == r->count && !f->trimmed;
+    return release(f) && all;
+}
+
+// work_off works off the page behind a portion that was told, until something has to be waited for.
+static void work_off(struct reader *r)
+{
+    do {
+        if (take_portion(r)) {
+            go_away(r);
+            return;
+        }
+        if (r->count == 0) {
+            end_page(r);
+            return;
+        }
+    } while (!ask_rows(r) && decide(r) && tell(r));
 }
 
 static void read_page(struct reader *r, struct connection *connection)
 {
     struct row row;
-    uint64_t log[LOG_PARTS];
-    if (!connection_row(connection, &row) || row_numbers(&row, 0, LOG_PARTS, log)) {
+    uint64_t log[LOG_PAGE];
+    if (!connection_row(connection, &row) || row_numbers(&row, 0, LOG_PAGE, log)) {
         go_away(r);
         return;
     }
@@ -791,16 +1146,22 @@ static void read_page(struct reader *r, struct connection *connection)
         be_trimmed(r);
         return;
     }
+    if (r->gaps_after == 0) // what comes in later is not of this round
+        r->unsettled = r->follow->until ? 0 : (unsigned)log[LOG_UNSETTLED];
+    if (read_entries(r, connection))
+        go_away(r);
+    else
+        work_off(r);
+}
+
+static void read_portion(struct reader *r, struct connection *connection)
+{
     if (read_rows(r, connection)) {
         go_away(r);
         return;
     }
-    for (size_t i = 0; i < r->count; i++)
-        judge(r, &r->entry[i]);
-    if (look_at_late(r))
-        go_away(r);
-    else if (r->looks == 0)
-        tell(r);
+    if (!ask_rows(r) && decide(r) && tell(r))
+        work_off(r);
 }
 
 static void on_answer(struct connection *connection, const struct answer *answer, void *context)
@@ -811,8 +1172,11 @@ static void on_answer(struct connection *connection, const struct answer *answer
         return;
     if (r->state == READER_FILL) { // whatever came of it, the next page shows
         r->fill_failed = !answer || answer->error;
-        r->state = READER_WAITS;
-        wait_ms(r, poll_ms(r->follow));
+        pause_reading(r);
+        return;
+    }
+    if (r->state >= READER_FINDS && r->state <= READER_BURIES) {
+        settle_on(r, answer && !answer->error, connection);
         return;
     }
     if (!answer || answer->error) {
@@ -827,6 +1191,9 @@ static void on_answer(struct connection *connection, const struct answer *answer
         return;
     case READER_GAPS:
         read_gaps(r, connection);
+        return;
+    case READER_ROWS:
+        read_portion(r, connection);
         return;
     default:
         read_page(r, connection);
@@ -861,8 +1228,11 @@ static enum error prepare(struct follow *f, const struct follow_options *options
     if (!error)
         error = recent_init(&f->recent, options->until ? RECENT_PAST : RECENT);
     for (unsigned i = 0; i < f->count && !error; i++) {
-        f->reader[i].entry = calloc(f->page, sizeof *f->reader[i].entry);
-        error = f->reader[i].entry ? ERROR_NONE : ERROR_MEMORY;
+        struct reader *r = &f->reader[i];
+        r->room = f->portion;
+        r->entry = calloc(r->room, sizeof *r->entry);
+        r->logged = calloc(BATCHES, sizeof *r->logged);
+        error = r->entry && r->logged ? ERROR_NONE : ERROR_MEMORY;
     }
     return error;
 }
@@ -879,7 +1249,7 @@ enum error follow_new(struct event_base *base, struct store *store,
     f->store = store;
     f->events = *events;
     f->values = options->values;
-    f->page = options->until && options->values ? PAGE_PAST : PAGE;
+    f->portion = options->until && options->values ? PORTION_PAST : PORTION;
     f->count = count;
     for (unsigned i = 0; i < count; i++) {
         struct reader *r = &f->reader[i];
@@ -909,8 +1279,8 @@ void follow_resume(struct follow *f)
     f->paused = false;
     hold(f);
     for (unsigned i = 0; i < f->count && !f->paused && !f->abandoned; i++)
-        if (f->reader[i].state == READER_TELLS)
-            tell(&f->reader[i]);
+        if (f->reader[i].state == READER_TELLS && tell(&f->reader[i]))
+            work_off(&f->reader[i]);
     release(f);
 }
 
@@ -933,6 +1303,15 @@ int64_t follow_asked_us(const struct follow *f)
     for (unsigned i = 0; i < f->count; i++)
         if (!f->reader[i].behind && f->reader[i].told_us < least)
             least = f->reader[i].told_us;
+    return least;
+}
+
+int64_t follow_settled_us(const struct follow *f)
+{
+    int64_t least = INT64_MAX;
+    for (unsigned i = 0; i < f->count; i++)
+        if (!f->reader[i].behind && f->reader[i].settled_us < least)
+            least = f->reader[i].settled_us;
     return least;
 }
 

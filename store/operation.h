@@ -78,6 +78,7 @@ struct operation {
     int64_t deadline; // clock_ms; nothing is sent for the operation after it
     bool resent;      // it was sent once on a connection that was lost
     bool alone;       // travels in a statement of its own
+    bool doubtful;    // reads: the pair is about to expire, so that its partition has to decide
     bool fills;       // what it reads may be kept in memory, if `ticket` is still good then
     struct cache_ticket ticket;
     struct session session;

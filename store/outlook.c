@@ -28,6 +28,7 @@ struct view {
     int64_t held_us;       // time of the greatest version that it holds for others
     int64_t offset_us;     // its clock less this machine's
     int64_t offset_max_us; // at most
+    int64_t offset_min_us; // at least
 };
 
 struct outlook {
@@ -191,6 +192,7 @@ void outlook_hear_end(struct outlook *o, int64_t sent_us, int64_t heard_us)
     v->heard = true;
     v->offset_us = o->speaker_us - (sent_us + (heard_us - sent_us) / 2);
     v->offset_max_us = o->speaker_us - sent_us;
+    v->offset_min_us = o->speaker_us - heard_us;
     renew_clocks(o);
     renew_freshness(o);
 }
@@ -230,6 +232,14 @@ uint64_t outlook_holds(const struct outlook *o, unsigned id, unsigned target)
 int64_t outlook_offset_us(const struct outlook *o, unsigned id)
 {
     return see(o, id)->offset_max_us;
+}
+
+void outlook_clock(const struct outlook *o, unsigned id, int64_t now_us, int64_t *least_us,
+                   int64_t *most_us)
+{
+    const struct view *v = see(o, id);
+    *least_us = v->heard ? now_us + v->offset_min_us : 0;
+    *most_us = v->heard ? now_us + v->offset_max_us : INT64_MAX;
 }
 
 int64_t outlook_lag_us(const struct outlook *o, unsigned id)

@@ -75,6 +75,11 @@ uint64_t outlook_holds(const struct outlook *outlook, unsigned id, unsigned targ
 // outlook_offset_us returns how far the clock of partition `id` is ahead of this machine's, at
 // most; outlook_reference_us the same for the median of all clocks, this machine's included.
 int64_t outlook_offset_us(const struct outlook *outlook, unsigned id);
+
+// outlook_clock tells between which times, microseconds since 1970 UTC, the clock of partition `id`
+// is at `now_us` by this machine's; 0 and INT64_MAX while it was never heard.
+void outlook_clock(const struct outlook *outlook, unsigned id, int64_t now_us, int64_t *least_us,
+                   int64_t *most_us);
 int64_t outlook_reference_us(const struct outlook *outlook);
 
 // outlook_lag_us returns how long ago partition `id` was last known to have all writes of the

@@ -17,11 +17,12 @@ struct pair {
     struct slice value; // only if `whole`
     struct slice type;
     uint64_t size; // bytes of the value, also when it was not fetched
-    uint64_t version;
+    uint64_t version; // the effective one
     uint64_t created; // only of OPERATION_LOOK
-    uint64_t expires; // ms since 1970 UTC; 0 = never, 1 = tombstone
-    bool whole;       // the value was fetched with the row
-    bool dead;        // a tombstone, or expired; only of OPERATION_LOOK
+    uint64_t expires; // ms since 1970 UTC; 0 = never; of a dead row a time that is over
+    bool whole;       // the value was fetched with the row, or there is none
+    bool tombstone;
+    bool dead; // a tombstone, or expired; only of OPERATION_LOOK
 };
 
 // What a write gave: version, the version at which this life of the key began, and when it ends.
@@ -29,6 +30,7 @@ struct stamp {
     uint64_t version;
     uint64_t created;
     uint64_t expires; // as in struct pair
+    bool tombstone;
 };
 
 #endif

@@ -39,8 +39,9 @@ struct partition {
     struct list free;     // of lanes
     unsigned running[DIRECTIONS];
     int64_t hurry_until; // see store/batch.h
-    struct gather gather;
-    struct event work; // at the end of the loop's turn, or when reads have waited long enough
+    struct gather gather[DIRECTIONS];
+    int64_t put_off_us; // until what waits for company leaves without; 0: nothing waits
+    struct event work;  // at the end of the loop's turn, or when something has waited long enough
     struct partition_stats stats;
     struct lane lane[]; // one a connection
 };
@@ -81,8 +82,7 @@ static void on_batch_done(struct batch *batch, void *context)
     struct lane *lane = context;
     struct partition *p = lane->partition;
     (void)batch;
-    if (lane->direction == READS)
-        gather_answered(&p->gather, clock_us() - lane->since);
+    gather_answered(&p->gather[lane->direction], clock_us() - lane->since);
     p->running[lane->direction]--;
     list_append(&p->free, &lane->link);
     want_work(p);
@@ -152,7 +152,7 @@ static int64_t read_wait_us(struct partition *p)
     if (p->queued[READS] >= p->options.batch)
         return 0;
     if (p->running[READS] == 0)
-        return gather_wait_us(&p->gather, p->queued[READS], now);
+        return gather_wait_us(&p->gather[READS], p->queued[READS], now);
     for (unsigned i = 0; i < p->options.pool.connections; i++) {
         const struct lane *lane = &p->lane[i];
         bool reads = list_empty(&lane->link) && lane->direction == READS;
@@ -162,14 +162,32 @@ static int64_t read_wait_us(struct partition *p)
     return last + PATIENCE_US - now;
 }
 
+// put_off notes that something leaves in `wait` microseconds, or nothing waits (0).
+static void put_off(struct partition *p, int64_t wait)
+{
+    if (wait > 0 && (p->put_off_us == 0 || wait < p->put_off_us))
+        p->put_off_us = wait;
+}
+
+// may_write: the writers that are idle wait for company, like reads.
+static bool may_write(struct partition *p)
+{
+    unsigned connections = p->options.pool.connections;
+    unsigned writers = connections > 1 ? connections - 1 : 1;
+    if (p->queued[WRITES] == 0 || p->running[WRITES] >= writers)
+        return false;
+    int64_t wait = 0;
+    if (p->queued[WRITES] < p->options.batch)
+        wait = gather_wait_us(&p->gather[WRITES], p->queued[WRITES], clock_us());
+    put_off(p, wait);
+    return wait <= 0;
+}
+
 static bool may_read(struct partition *p)
 {
     int64_t wait = p->queued[READS] ? read_wait_us(p) : 0;
-    if (wait) {
-        const struct timeval tv = {0, (suseconds_t)wait};
-        evtimer_add(&p->work, &tv);
-    }
-    return p->queued[READS] && !wait;
+    put_off(p, wait);
+    return p->queued[READS] && wait <= 0;
 }
 
 // next_direction chooses what the next idle connection does. Writes, which wait for the disk, come
@@ -177,12 +195,10 @@ static bool may_read(struct partition *p)
 // single connection the two take turns.
 static enum direction next_direction(struct partition *p)
 {
-    unsigned connections = p->options.pool.connections;
-    unsigned writers = connections > 1 ? connections - 1 : 1;
-    bool may_write = !list_empty(&p->queue[WRITES]) && p->running[WRITES] < writers;
-    if (may_write && connections == 1 && !list_empty(&p->queue[READS]))
+    bool writes = may_write(p);
+    if (writes && p->options.pool.connections == 1 && !list_empty(&p->queue[READS]))
         return p->lane[0].direction == READS ? WRITES : READS;
-    if (may_write)
+    if (writes)
         return WRITES;
     return may_read(p) ? READS : DIRECTIONS;
 }
@@ -199,8 +215,7 @@ static bool run_one(struct partition *p)
     lane->since = clock_us();
     size_t count = batch_fill(lane->batch, &p->queue[direction]);
     p->queued[direction] -= count;
-    if (direction == READS)
-        gather_sent(&p->gather, count);
+    gather_sent(&p->gather[direction], count);
     p->running[direction]++;
     histogram_add(direction == READS ? &p->stats.reads : &p->stats.writes, 1, count);
     batch_run(lane->batch, p->pool);
@@ -227,7 +242,7 @@ static bool run_request(struct partition *p)
     if (!first)
         return false;
     struct partition_request *request = CONTAINER_OF(first, struct partition_request, link);
-    pool_query(p->pool, NULL, request->sql, request->on_answer, request->context);
+    pool_query(p->pool, request->sql, request->on_answer, request->context);
     return true;
 }
 
@@ -259,11 +274,16 @@ static void on_work(evutil_socket_t fd, short what, void *context)
     drop_late(p, READS);
     drop_late(p, WRITES);
     drop_late_requests(p);
+    p->put_off_us = 0;
     // Pages of listings and batches take turns, so that neither starves the other.
     bool ran = true;
     while (ran && pool_idle(p->pool)) {
         p->page_turn = !p->page_turn;
         ran = p->page_turn ? run_request(p) || run_one(p) : run_one(p) || run_request(p);
+    }
+    if (p->put_off_us) {
+        const struct timeval tv = {0, (suseconds_t)p->put_off_us};
+        evtimer_add(&p->work, &tv);
     }
     counter_set(&p->stats.queued, all_queued(p));
 }
@@ -277,6 +297,7 @@ void partition_submit(struct partition *p, struct operation *operation)
     operation->deadline = clock_ms() + p->options.pool.timeout_ms;
     operation->resent = false;
     operation->alone = false;
+    operation->doubtful = false;
     counter_add(&p->stats.operations, 1);
     counter_add(&p->stats.diverts, operation->session.divert != 0);
     counter_add(&p->stats.applied, operation->session.apply);

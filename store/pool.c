@@ -17,9 +17,8 @@ enum {
     BACKOFF_FIRST_MS = 50,
     BACKOFF_LAST_MS = 500,
     CONNECT_TIMEOUT_MS = 500,
-    STEADY_MS = 1000,   // a connection that lasted so long is opened again without a pause
-    PRELUDE_MAX = 2048, // bytes
-
+    STEADY_MS = 1000,     // a connection that lasted so long is opened again without a pause
+    WATCH_SQL_MAX = 2048, // bytes
 };
 
 // A place for one connection.
@@ -29,11 +28,6 @@ struct place {
     struct list idle; // in pool->idle while the connection is IDLE
     bool is_open;     // it was opened and has not been found lost
     int64_t opened;   // clock_ms
-    bool entered;     // the session was set to `session` at `entered_at`
-    struct session session;
-    int64_t entered_at;   // clock_ms
-    struct slice sql;     // waits for the session to be set
-    struct bytes prelude; // query_enter or query_watch
     pool_on_answer *on_answer;
     void *context;
 };
@@ -48,6 +42,7 @@ struct pool {
     unsigned idle_count;
     struct event watch; // the next query_watch is due
     int64_t watch_sent; // clock_unix_us
+    struct bytes watch_sql;
     struct check check;
     bool misconfigured;
     bool silent;
@@ -194,10 +189,10 @@ static void send_watch(struct pool *pool)
     struct place *place = watch_place(pool);
     if (connection_state(place->connection) != CONNECTION_IDLE)
         return; // on_open sends it
-    bytes_clear(&place->prelude);
-    query_watch(&place->prelude);
+    bytes_clear(&pool->watch_sql);
+    query_watch(&pool->watch_sql);
     pool->watch_sent = clock_unix_us();
-    connection_query(place->connection, bytes_slice(&place->prelude));
+    connection_query(place->connection, bytes_slice(&pool->watch_sql));
 }
 
 static void on_watch_due(evutil_socket_t fd, short what, void *context)
@@ -228,7 +223,6 @@ static void on_open(struct connection *connection, void *context)
     pool->backoff_ms = BACKOFF_FIRST_MS;
     place->is_open = true;
     place->opened = clock_ms();
-    place->entered = false;
     if (place == watch_place(pool))
         send_watch(pool);
     else
@@ -281,37 +275,20 @@ static void on_watch_answer(struct place *place, const struct answer *answer)
         pool->events.on_watch(pool, place->connection, pool->watch_sent, pool->events.context);
 }
 
-// on_entered continues with the statement for which the session was set.
-static bool on_entered(struct place *place, const struct answer *answer)
-{
-    struct slice sql = place->sql;
-    place->sql = (struct slice){NULL, 0};
-    if (!sql.data || answer->error)
-        return false;
-    place->entered = true;
-    place->entered_at = clock_ms();
-    connection_query(place->connection, sql);
-    return true;
-}
-
 static void on_answer(struct connection *connection, const struct answer *answer, void *context)
 {
-    static const struct answer unsent = {.error = ERROR_UNAVAILABLE, .text = ""};
     struct place *place = context;
     struct pool *pool = place->pool;
-    bool entering = place->sql.data != NULL;
     if (place == watch_place(pool)) {
         on_watch_answer(place, answer);
         tell_change(pool);
         return;
     }
-    if (on_entered(place, answer))
-        return;
     if (answer->error == ERROR_OUTCOME)
         on_lost(place, answer);
     else
         set_idle(place, true);
-    place->on_answer(connection, entering ? &unsent : answer, place->context);
+    place->on_answer(connection, answer, place->context);
     tell_change(pool);
 }
 
@@ -342,22 +319,21 @@ enum error pool_new(struct event_base *base, const struct pool_options *options,
     list_init(&p->idle);
     evtimer_assign(&p->retry, base, on_retry, p);
     evtimer_assign(&p->watch, base, on_watch_due, p);
-    for (unsigned i = 0; i <= options->connections; i++) {
+    // So that building a watch cannot fail.
+    enum error error = bytes_room(&p->watch_sql, WATCH_SQL_MAX) ? ERROR_NONE : ERROR_MEMORY;
+    for (unsigned i = 0; i <= options->connections && !error; i++) {
         struct place *place = &p->place[i];
         bool watches = i == options->connections;
         place->pool = p;
         list_init(&place->idle);
         const struct connection_events connection_events = {on_open, on_answer, on_closed, place};
-        enum error error =
-            connection_new(base, options->partition, options->address,
-                           watches ? POOL_WATCH_TIMEOUT_MS : options->timeout_ms,
-                           options->max_packet_needed, &connection_events, &place->connection);
-        if (!error && !bytes_room(&place->prelude, PRELUDE_MAX)) // so that building one cannot fail
-            error = ERROR_MEMORY;
-        if (error) {
-            pool_free(pool);
-            return error;
-        }
+        error = connection_new(base, options->partition, options->address,
+                               watches ? POOL_WATCH_TIMEOUT_MS : options->timeout_ms,
+                               options->max_packet_needed, &connection_events, &place->connection);
+    }
+    if (error) {
+        pool_free(pool);
+        return error;
     }
     open_place(&p->place[0]);
     return ERROR_NONE;
@@ -371,10 +347,9 @@ void pool_free(struct pool **pool)
     *pool = NULL;
     evtimer_del(&p->retry);
     evtimer_del(&p->watch);
-    for (unsigned i = 0; i <= p->options.connections; i++) {
+    for (unsigned i = 0; i <= p->options.connections; i++)
         connection_free(&p->place[i].connection);
-        bytes_fini(&p->place[i].prelude);
-    }
+    bytes_fini(&p->watch_sql);
     free(p);
 }
 
@@ -404,55 +379,19 @@ unsigned pool_open(const struct pool *pool)
     return open;
 }
 
-// is_entered tells whether the place's session serves for `session` as it is. A floor is out of
-// date as soon as it is set, a ceiling after a while.
-static bool is_entered(const struct place *place, const struct session *session)
-{
-    return !session ||
-           (place->entered && !session->raised && session_equal(&place->session, session) &&
-            clock_ms() - place->entered_at < SESSION_RENEW_MS);
-}
-
-// choose_place returns an idle place, one whose session fits if there is one.
-static struct place *choose_place(struct pool *pool, const struct session *session)
-{
-    for (struct list *link = pool->idle.next; link != &pool->idle; link = link->next) {
-        struct place *place = CONTAINER_OF(link, struct place, idle);
-        if (is_entered(place, session))
-            return place;
-    }
-    return CONTAINER_OF(list_first(&pool->idle), struct place, idle);
-}
-
-// build_prelude sets the ceiling so that a statement is refused by a clock that has run away, and
-// by a partition that wakes up after its client has given up and written elsewhere.
-static void build_prelude(struct place *place, const struct session *session)
-{
-    struct pool *pool = place->pool;
-    struct pool_clock clock;
-    pool->events.clock(&clock, session->raised, pool->events.context);
-    bytes_clear(&place->prelude);
-    query_enter(&place->prelude, session, clock.floor_us,
-                clock.partition_us + SESSION_CEILING_MS * INT64_C(1000));
-}
-
-void pool_query(struct pool *pool, const struct session *session, struct slice sql,
-                pool_on_answer *callback, void *context)
+void pool_query(struct pool *pool, struct slice sql, pool_on_answer *callback, void *context)
 {
     assert(!list_empty(&pool->idle) && pool->state == POOL_UP);
-    struct place *place = choose_place(pool, session);
+    struct place *place = CONTAINER_OF(list_first(&pool->idle), struct place, idle);
     set_idle(place, false);
     place->on_answer = callback;
     place->context = context;
-    if (is_entered(place, session)) {
-        connection_query(place->connection, sql);
-        return;
-    }
-    build_prelude(place, session);
-    place->entered = false;
-    place->session = *session;
-    place->sql = sql;
-    connection_query(place->connection, bytes_slice(&place->prelude));
+    connection_query(place->connection, sql);
+}
+
+void pool_clock(struct pool *pool, bool floor, struct pool_clock *clock)
+{
+    pool->events.clock(clock, floor, pool->events.context);
 }
 
 bool pool_silent(const struct pool *pool)

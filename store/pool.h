@@ -15,7 +15,6 @@
 #define STORE_POOL_H
 
 #include "store/connection.h"
-#include "store/session.h"
 
 enum {
     POOL_WATCH_MS = 250,
@@ -33,6 +32,7 @@ struct pool;
 // What the clocks show, in microseconds since 1970 UTC.
 struct pool_clock {
     int64_t now_us;       // in all likelihood
+    int64_t least_us;     // the partition's clock, at least
     int64_t partition_us; // the partition's clock, at most
     int64_t floor_us;     // above all versions that were or may yet be given; if asked for
 };
@@ -80,11 +80,12 @@ unsigned pool_open(const struct pool *pool);
 // pool_busy returns how many statements are unanswered.
 unsigned pool_busy(const struct pool *pool);
 
-// pool_query sends a statement on an idle connection (pool_idle > 0), one that writes in a session
-// that is set to `session` (NULL for one that only reads). `sql` is borrowed until `on_answer`,
-// which follows; answer->error is ERROR_UNAVAILABLE if the connection was lost before it was sent.
-void pool_query(struct pool *pool, const struct session *session, struct slice sql,
-                pool_on_answer *on_answer, void *context);
+// pool_query sends a statement on an idle connection (pool_idle > 0). `sql` is borrowed until
+// `on_answer`, which follows.
+void pool_query(struct pool *pool, struct slice sql, pool_on_answer *on_answer, void *context);
+
+// pool_clock tells what the clocks show now; `floor`: a floor is wanted.
+void pool_clock(struct pool *pool, bool floor, struct pool_clock *clock);
 
 // pool_check_clock takes the partition for DOWN if its clock, which shows `partition_us`, has run
 // away.

@@ -3,13 +3,26 @@
 
 #include "store/key.h"
 
-// The partition's clock decides what has expired, the same clock that gives versions.
+// The partition's clock gives versions and decides what has expired.
 #define NOW_US "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6))"
 #define NOW_MS NOW_US " DIV 1000"
-#define ALIVE  "(expires=0 OR expires>" NOW_MS ")"
-#define UPSERT                                                                                     \
-    " ON DUPLICATE KEY UPDATE v=VALUES(v),type=VALUES(type),expires=VALUES(expires)" RETURNING
-#define RETURNING " RETURNING k,version,created,expires"
+#define ALIVE  ALIVE_OF("")
+// The time of a row's effective version; see version_effective. The session's time zone is UTC. `t`
+// is the table with a dot, or empty.
+#define TOUCHED_US_OF(t) "TIMESTAMPDIFF(MICROSECOND,'1970-01-01'," t "touched)"
+#define EFFECTIVE_US_OF(t)                                                                         \
+    "GREATEST(" TOUCHED_US_OF(t) ",IF((" t "version>>10)<" TOUCHED_US_OF(t) "+86400000000,(" t     \
+                                                                            "version>>10)+1,0))"
+#define EFFECTIVE   "IF(touched IS NULL,version," EFFECTIVE_US_OF("") "<<10)"
+#define ALIVE_OF(t) "(" t "ends=0 OR " t "ends>" NOW_MS ")"
+#define CREATED     "IF(touched IS NULL OR created,created," EFFECTIVE ")" // as stamping makes it
+#define RETURNING   " RETURNING k,version,created,expires"
+#define NO_VERSION  "18446744073709551615"
+
+// What a block does first.
+#define ROLL_BACK "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK;RESIGNAL;END;"
+
+typedef unsigned long long number; // for printf
 
 // escape_of returns the letter that stands behind a backslash for `c`, 0 when c needs none: the
 // list of mysql_real_escape_string. In character set binary every byte is a character.
@@ -33,27 +46,31 @@ static char escape_of(char c)
     }
 }
 
-void query_quote(struct bytes *sql, struct slice s)
+static void append_escaped(struct bytes *sql, struct slice s)
 {
-    char *to = bytes_room(sql, 2 * s.len + 2);
+    char *to = bytes_room(sql, 2 * s.len);
     if (!to)
         return;
     char *begin = to;
-    *to++ = '\'';
     for (size_t i = 0; i < s.len; i++) {
         char letter = escape_of(s.data[i]);
-        if (letter) {
+        if (letter)
             *to++ = '\\';
-            *to++ = letter;
-        } else {
-            *to++ = s.data[i];
-        }
+        *to++ = letter ? letter : s.data[i];
     }
-    *to++ = '\'';
     sql->len += (size_t)(to - begin);
 }
 
-void query_session(struct bytes *sql, unsigned id, unsigned timeout_ms)
+void query_quote(struct bytes *sql, struct slice s)
+{
+    if (!bytes_room(sql, 2 * s.len + 2))
+        return;
+    bytes_append_char(sql, '\'');
+    append_escaped(sql, s);
+    bytes_append_char(sql, '\'');
+}
+
+void query_session(struct bytes *sql, unsigned timeout_ms)
 {
     // Limits that a DBA sets for people at a prompt would cut what is read here.
     //
@@ -65,9 +82,10 @@ void query_session(struct bytes *sql, unsigned id, unsigned timeout_ms)
                  "SET NAMES binary,SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
                  "sql_select_limit=18446744073709551615,sql_big_selects=1,sql_safe_updates=0,"
                  "autocommit=1,completion_type=0,tx_isolation='READ-COMMITTED',"
-                 "in_predicate_conversion_threshold=0,wait_timeout=31536000,"
-                 "innodb_lock_wait_timeout=%u,max_statement_time=%u.%03u,@sherd_node=%u",
-                 lock_wait, statement / 1000, statement % 1000, id);
+                 "in_predicate_conversion_threshold=0,wait_timeout=31536000,time_zone='+00:00',"
+                 "@sherd_version=1<<60,@sherd_seq=1<<60,@sherd_newer=0," // of these types
+                 "innodb_lock_wait_timeout=%u,max_statement_time=%u.%03u",
+                 lock_wait, statement / 1000, statement % 1000);
 }
 
 void query_check(struct bytes *sql)
@@ -77,9 +95,9 @@ void query_check(struct bytes *sql)
              "@@GLOBAL.innodb_flush_log_at_trx_commit,@@GLOBAL.max_allowed_packet,"
              "@@GLOBAL.read_only,@@character_set_client='binary',"
              "@@GLOBAL.log_bin AND @@GLOBAL.binlog_format='STATEMENT',"
-             "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,slot"
+             "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,seq,hash,touched,ends"
              " FROM pairs LIMIT 0) AS p)"
-             "+(SELECT COUNT(*) FROM (SELECT seq,version,op,k FROM changes LIMIT 0) AS c)"
+             "+(SELECT COUNT(*) FROM (SELECT seq,op,version,ks FROM changes LIMIT 0) AS c)"
              "+(SELECT COUNT(*) FROM (SELECT k,version FROM removed LIMIT 0) AS r)"
              "+(SELECT COUNT(*) FROM (SELECT target,writer,version FROM diverts LIMIT 0) AS d)"
              "+(SELECT COUNT(*) FROM (SELECT source,pass,high,gaps,marked,frontier"
@@ -107,70 +125,370 @@ static void append_keys(struct bytes *sql, struct operation *const *operations, 
     bytes_append_char(sql, ')');
 }
 
-void query_select(struct bytes *sql, struct operation *const *operations, size_t count, bool large)
+void query_select(struct bytes *sql, struct operation *const *operations, size_t count, bool large,
+                  bool alive)
 {
     append_value_fields(sql, large);
-    bytes_append_text(sql, ",type,version,expires FROM pairs WHERE k IN");
+    bytes_append_text(sql, ",type,version,touched,ends FROM pairs WHERE k IN");
     append_keys(sql, operations, count);
-    bytes_append_text(sql, "AND" ALIVE);
+    if (alive)
+        bytes_append_text(sql, "AND" ALIVE);
 }
 
 // A row that SQL removed is only in `removed`; where pairs has one too, that was written later.
 void query_look(struct bytes *sql, struct operation *const *operations, size_t count, bool large)
 {
     append_value_fields(sql, large);
-    bytes_append_text(sql, ",type,version,expires,created,NOT" ALIVE " FROM pairs WHERE k IN");
+    bytes_append_text(sql, ",type,version,touched,expires," CREATED ",NOT" ALIVE
+                           " FROM pairs WHERE k IN");
     append_keys(sql, operations, count);
-    bytes_append_text(sql, " UNION ALL SELECT k,NULL,0,'',version,1,version,1 FROM removed"
+    bytes_append_text(sql, " UNION ALL SELECT k,NULL,NULL,'',version,NULL,0,version,1 FROM removed"
                            " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
                            " AND k IN");
     append_keys(sql, operations, count);
 }
 
-void query_enter(struct bytes *sql, const struct session *session, int64_t floor_us,
-                 int64_t ceiling_us)
+// ---------------------------------------------------------------- writing
+
+// A batch is one statement. Its first row calls the function that writes the log entry; the others
+// use what that has left in the session. Rows are evaluated one after the other, in their order.
+#define INTO_PAIRS "INSERT INTO pairs(k,v,type,version,created,expires,seq,touched)"
+
+void query_entry_key(struct bytes *entry, struct slice key, bool tombstone)
 {
-    bytes_format(sql, "SET @sherd_apply=%d,@sherd_divert=%u,@sherd_floor=%lld,@sherd_ceiling=%lld",
-                 session->apply, session->divert, session->raised ? (long long)floor_us : 0,
-                 (long long)ceiling_us);
+    bytes_append_number(entry, key.len);
+    bytes_append_char(entry, tombstone ? '-' : '=');
+    append_escaped(entry, key);
 }
 
-static void append_applied_row(struct bytes *sql, const struct operation *operation)
+static void append_entry(struct bytes *sql, struct operation *const *operations, size_t count)
+{
+    bytes_append_char(sql, '\'');
+    for (size_t i = 0; i < count; i++)
+        query_entry_key(sql, operations[i]->key,
+                        operations[i]->kind == OPERATION_DELETE || operations[i]->stamp.tombstone);
+    bytes_append_char(sql, '\'');
+}
+
+// append_begin appends the call that begins a batch; its value is the batch's version.
+static void append_begin(struct bytes *sql, struct operation *const *operations, size_t count,
+                         const struct query_terms *terms)
+{
+    bytes_append_text(sql, "@sherd_version:=sherd_log(");
+    append_entry(sql, operations, count);
+    bytes_format(sql, ",%u,%lld,%lld)", terms->id, (long long)terms->least_us,
+                 (long long)terms->most_us);
+}
+
+// append_version appends the version and the creation of row `i`.
+static void append_version(struct bytes *sql, struct operation *const *operations, size_t count,
+                           const struct query_terms *terms, size_t i)
+{
+    if (i == 0 && terms->divert)
+        bytes_format(sql, "sherd_diverted(%u,", terms->divert);
+    if (i == 0)
+        append_begin(sql, operations, count, terms);
+    else
+        bytes_append_text(sql, "@sherd_version");
+    bytes_append_text(sql, i == 0 && terms->divert ? "),@sherd_version" : ",@sherd_version");
+}
+
+static void append_expires(struct bytes *sql, const struct operation *operation)
+{
+    if (operation->kind == OPERATION_DELETE || operation->ttl_ms == 0) {
+        bytes_append_char(sql, '0');
+    } else {
+        bytes_append_text(sql, NOW_MS "+");
+        bytes_append_number(sql, operation->ttl_ms);
+    }
+}
+
+// append_content appends value and type.
+static void append_content(struct bytes *sql, const struct operation *operation)
+{
+    if (operation->kind == OPERATION_DELETE) {
+        bytes_append_text(sql, "NULL,''");
+    } else {
+        query_quote(sql, operation->value);
+        bytes_append_char(sql, ',');
+        query_quote(sql, operation->type);
+    }
+}
+
+// append_fields appends what a write sets beside the key.
+static void append_fields(struct bytes *sql, struct operation *const *operations, size_t count,
+                          const struct query_terms *terms, size_t i)
+{
+    append_content(sql, operations[i]);
+    bytes_append_char(sql, ',');
+    append_version(sql, operations, count, terms, i);
+    bytes_append_char(sql, ',');
+    append_expires(sql, operations[i]);
+    bytes_append_text(sql, ",@sherd_seq,NULL");
+}
+
+static void append_values(struct bytes *sql, struct operation *const *operations, size_t count,
+                          const struct query_terms *terms)
+{
+    bytes_append_text(sql, INTO_PAIRS "VALUES");
+    for (size_t i = 0; i < count; i++) {
+        bytes_append_text(sql, i ? ",(" : "(");
+        query_quote(sql, operations[i]->key);
+        bytes_append_char(sql, ',');
+        append_fields(sql, operations, count, terms, i);
+        bytes_append_char(sql, ')');
+    }
+}
+
+// append_update appends what becomes of a row that is there. Assignments are made from left to
+// right and see each other; `ends` is computed when all are made.
+static void append_update(struct bytes *sql, const struct query_terms *terms)
+{
+    bytes_append_text(sql, " ON DUPLICATE KEY UPDATE version=");
+    if (terms->divert)
+        bytes_format(sql, "sherd_diverted(%u,", terms->divert);
+    bytes_format(
+        sql,
+        "GREATEST(VALUES(version),(IF(pairs.touched IS NULL,pairs.version>>10," EFFECTIVE_US_OF(
+            "pairs.") ")+1)<<10|%u)",
+        terms->id);
+    bytes_append_text(sql, terms->divert ? ")" : "");
+    bytes_append_text(sql, ",created=IF(" ALIVE_OF(
+                               "pairs.") ",pairs.created,pairs.version),"
+                                         "v=VALUES(v),type=VALUES(type),expires=VALUES(expires),"
+                                         "seq=VALUES(seq),touched=NULL" RETURNING);
+}
+
+void query_upsert(struct bytes *sql, struct operation *const *operations, size_t count,
+                  const struct query_terms *terms)
+{
+    append_values(sql, operations, count, terms);
+    append_update(sql, terms);
+}
+
+void query_insert(struct bytes *sql, const struct operation *operation,
+                  const struct query_terms *terms)
+{
+    struct operation *one = (struct operation *)operation;
+    append_values(sql, &one, 1, terms);
+    bytes_append_text(sql, RETURNING);
+}
+
+static void append_versions(struct bytes *sql, const struct precondition *p)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        if (i)
+            bytes_append_char(sql, ',');
+        bytes_append_number(sql, p->version[i]);
+    }
+}
+
+static void append_precondition(struct bytes *sql, const struct precondition *p)
+{
+    if (p->must_exist)
+        bytes_append_text(sql, " AND " ALIVE);
+    if (p->must_match) { // no row has version 0: an empty list matches none
+        bytes_append_text(sql, " AND " EFFECTIVE " IN(0");
+        if (p->count)
+            bytes_append_char(sql, ',');
+        append_versions(sql, p);
+        bytes_append_char(sql, ')');
+    }
+    if (p->must_be_absent)
+        bytes_append_text(sql, " AND NOT " ALIVE);
+    if (p->must_differ && p->count) {
+        bytes_append_text(sql, " AND NOT(" ALIVE " AND " EFFECTIVE " IN(");
+        append_versions(sql, p);
+        bytes_append_text(sql, "))");
+    }
+    if (p->below) {
+        bytes_append_text(sql, " AND " EFFECTIVE "<");
+        bytes_append_number(sql, p->below);
+    }
+}
+
+// Reading the row FOR UPDATE and writing it is one statement, hence atomic; UPDATE could say the
+// same, but has no RETURNING.
+void query_replace(struct bytes *sql, const struct operation *operation,
+                   const struct query_terms *terms)
+{
+    struct operation *one = (struct operation *)operation;
+    bytes_append_text(sql, INTO_PAIRS "SELECT k,");
+    append_fields(sql, &one, 1, terms, 0);
+    bytes_append_text(sql, " FROM pairs AS old WHERE k=");
+    query_quote(sql, operation->key);
+    append_precondition(sql, operation->precondition);
+    bytes_append_text(sql, " FOR UPDATE");
+    append_update(sql, terms);
+}
+
+void query_without_waiting(struct bytes *sql)
+{
+    bytes_append_text(sql, "SET STATEMENT innodb_lock_wait_timeout=0 FOR ");
+}
+
+// ---------------------------------------------------------------- applying
+
+#define NEWER                                                                                      \
+    "(VALUES(version)>" EFFECTIVE " OR VALUES(version)=" EFFECTIVE " AND"                          \
+    "(VALUES(v) IS NULL AND v IS NOT NULL OR VALUES(v)>v))"
+#define IF_NEWER(column) "," column "=IF(@sherd_newer,VALUES(" column ")," column ")"
+#define APPLY                                                                                      \
+    " ON DUPLICATE KEY UPDATE seq=IF(@sherd_newer:=" NEWER ",VALUES(seq),seq)" IF_NEWER("type")    \
+        IF_NEWER("created") IF_NEWER("expires") IF_NEWER("v") IF_NEWER("version")                  \
+            IF_NEWER("touched")
+
+static void append_applied(struct bytes *sql, struct slice key, struct slice value,
+                           struct slice type, const struct stamp *stamp)
 {
     bytes_append_char(sql, '(');
-    query_quote(sql, operation->key);
-    if (operation->stamp.expires == 1) {
-        bytes_append_text(sql, ",NULL");
-    } else {
-        bytes_append_char(sql, ',');
-        query_quote(sql, operation->value);
-    }
+    query_quote(sql, key);
     bytes_append_char(sql, ',');
-    query_quote(sql, operation->type);
-    bytes_format(sql, ",%llu,%llu,%llu)", (unsigned long long)operation->stamp.version,
-                 (unsigned long long)operation->stamp.created,
-                 (unsigned long long)operation->stamp.expires);
+    if (stamp->tombstone)
+        bytes_append_text(sql, "NULL");
+    else
+        query_quote(sql, value);
+    bytes_append_char(sql, ',');
+    query_quote(sql, type);
+    bytes_format(sql, ",%llu,%llu,%llu,", (number)stamp->version, (number)stamp->created,
+                 (number)stamp->expires);
 }
 
-// Assignments are made from left to right and see each other: what NEWER reads comes last.
-#define NEWER                                                                                      \
-    "(VALUES(version)>version OR VALUES(version)=version AND"                                      \
-    "(VALUES(v) IS NULL AND v IS NOT NULL OR VALUES(v)>v))"
-#define IF_NEWER(column) column "=IF(" NEWER ",VALUES(" column ")," column ")"
-#define APPLY                                                                                      \
-    " ON DUPLICATE KEY UPDATE " IF_NEWER("type") "," IF_NEWER("created") "," IF_NEWER(             \
-        "expires") "," IF_NEWER("v") ",version=GREATEST(version,VALUES(version))"
+static void append_begin_applied(struct bytes *sql, struct operation *const *operations,
+                                 size_t count)
+{
+    uint64_t oldest = UINT64_MAX, newest = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t version = operations[i]->stamp.version;
+        oldest = version < oldest ? version : oldest;
+        newest = version > newest ? version : newest;
+    }
+    bytes_append_text(sql, "@sherd_seq:=sherd_log_applied(");
+    append_entry(sql, operations, count);
+    bytes_format(sql, ",%llu,%llu)", (number)oldest, (number)newest);
+}
 
 void query_apply(struct bytes *sql, struct operation *const *operations, size_t count)
 {
-    bytes_append_text(sql, "INSERT INTO pairs(k,v,type,version,created,expires)VALUES");
+    bytes_append_text(sql, INTO_PAIRS "VALUES");
     for (size_t i = 0; i < count; i++) {
+        const struct operation *operation = operations[i];
         if (i)
             bytes_append_char(sql, ',');
-        append_applied_row(sql, operations[i]);
+        append_applied(sql, operation->key, operation->value, operation->type, &operation->stamp);
+        if (i)
+            bytes_append_text(sql, "@sherd_seq");
+        else
+            append_begin_applied(sql, operations, count);
+        bytes_append_text(sql, ",NULL)");
     }
-    bytes_append_text(sql, APPLY RETURNING);
+    bytes_append_text(sql, APPLY " RETURNING k,sherd_applied(k," EFFECTIVE "),created,expires");
 }
+
+void query_applied_row(struct bytes *rows, const struct pair *pair)
+{
+    const struct stamp stamp = {.version = pair->version,
+                                .created = pair->created,
+                                .expires = pair->expires,
+                                .tombstone = pair->tombstone};
+    append_applied(rows, pair->key, pair->value, pair->type, &stamp);
+    bytes_append_text(rows, "@sherd_seq,NULL)");
+}
+
+// Whether SQL removed one of the rows is asked when they are locked: a DELETE may have made the
+// INSERT wait.
+void query_applying(struct bytes *sql, struct slice rows, struct slice entry, uint64_t newest)
+{
+    bytes_append_text(sql, "SET @sherd_seq=sherd_log_applied(");
+    if (entry.len == 0) {
+        bytes_append_text(sql, "NULL");
+    } else {
+        bytes_append_char(sql, '\'');
+        bytes_append_slice(sql, entry);
+        bytes_append_char(sql, '\'');
+    }
+    bytes_format(sql, "," NO_VERSION ",%llu);" INTO_PAIRS "VALUES", (number)newest);
+    bytes_append_slice(sql, rows);
+    bytes_append_text(sql, APPLY ";IF EXISTS(SELECT 1 FROM removed JOIN pairs USING(k)"
+                                 " WHERE seq=@sherd_seq AND pairs.version<=removed.version)THEN"
+                                 " SIGNAL SQLSTATE'45000'SET MYSQL_ERRNO=30003,"
+                                 "MESSAGE_TEXT='SQL removed the row later';END IF;");
+}
+
+static void append_key_list(struct bytes *sql, const struct slice *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bytes_append_char(sql, i ? ',' : '(');
+        query_quote(sql, keys[i]);
+    }
+    bytes_append_char(sql, ')');
+}
+
+// ---------------------------------------------------------------- rows that SQL wrote
+
+void query_unstamped(struct bytes *sql, struct slice touched, struct slice key, unsigned limit)
+{
+    bytes_append_text(sql, "SELECT touched,k,v IS NULL FROM pairs FORCE INDEX(touched)WHERE ");
+    if (touched.len == 0) {
+        bytes_append_text(sql, "touched IS NOT NULL");
+    } else {
+        bytes_append_text(sql, "(touched>");
+        query_quote(sql, touched);
+        bytes_append_text(sql, " OR touched=");
+        query_quote(sql, touched);
+        bytes_append_text(sql, " AND k>");
+        query_quote(sql, key);
+        bytes_append_char(sql, ')');
+    }
+    bytes_format(sql, " ORDER BY touched,k LIMIT %u FOR UPDATE SKIP LOCKED", limit);
+}
+
+// Above the version in `removed`, if the key is there. A transaction that was open for so long that
+// tombstones of its time may be gone comes as if it were of the floor's time.
+#define GIVEN                                                                                      \
+    "GREATEST(" EFFECTIVE_US_OF("pairs.") ",IFNULL((SELECT floor>>10 FROM sherd_partition),0),"    \
+                                          "IFNULL((SELECT(removed.version>>10)+1 FROM removed "    \
+                                          "WHERE removed.k=pairs.k),0))<<10"
+// An UPDATE of one table makes its assignments from left to right; one with a JOIN computes them
+// all from the row as it was.
+#define STAMPED(given)                                                                             \
+    " SET pairs.version=" GIVEN ",created=IF(created,created," given "),seq=@sherd_seq,"           \
+    "touched=NULL WHERE touched IS NOT NULL AND k IN"
+
+static void append_stamps(struct bytes *sql, unsigned id, const struct slice *keys,
+                          const bool *tombstones, size_t count)
+{
+    bytes_append_text(sql, "sherd_log('");
+    for (size_t i = 0; i < count; i++)
+        query_entry_key(sql, keys[i], tombstones[i]);
+    bytes_format(sql, "',%u,0," NO_VERSION ")", id);
+}
+
+void query_stamp(struct bytes *sql, unsigned id, const struct slice *keys, const bool *tombstones,
+                 size_t count)
+{
+    bytes_append_text(sql, "UPDATE pairs FORCE INDEX(PRIMARY)JOIN(SELECT ");
+    append_stamps(sql, id, keys, tombstones, count);
+    bytes_append_text(sql, "AS given)AS entry" STAMPED(GIVEN));
+    append_key_list(sql, keys, count);
+}
+
+void query_stamp_block(struct bytes *sql, unsigned id, const struct slice *keys,
+                       const bool *tombstones, size_t count)
+{
+    bytes_append_text(sql, "BEGIN NOT ATOMIC " ROLL_BACK "START TRANSACTION;SET @sherd_version=");
+    append_stamps(sql, id, keys, tombstones, count);
+    bytes_append_text(sql, ";UPDATE pairs" STAMPED("pairs.version"));
+    append_key_list(sql, keys, count);
+    bytes_append_text(sql, ";COMMIT;END");
+}
+
+void query_bury(struct bytes *sql, unsigned id)
+{
+    bytes_format(sql, "SELECT sherd_bury(%u)", id);
+}
+
+// ---------------------------------------------------------------- how a partition is
 
 void query_watch(struct bytes *sql)
 {
@@ -188,108 +506,6 @@ void query_claim(struct bytes *sql, unsigned id, uint32_t ring)
                  ring);
 }
 
-static void append_expires(struct bytes *sql, const struct operation *operation)
-{
-    if (operation->kind == OPERATION_DELETE) {
-        bytes_append_char(sql, '1');
-    } else if (operation->ttl_ms == 0) {
-        bytes_append_char(sql, '0');
-    } else {
-        bytes_append_text(sql, NOW_MS "+");
-        bytes_append_number(sql, operation->ttl_ms);
-    }
-}
-
-// append_fields appends what a write sets beside the key: value, type, expiry.
-static void append_fields(struct bytes *sql, const struct operation *operation)
-{
-    if (operation->kind == OPERATION_DELETE) {
-        bytes_append_text(sql, "NULL,''");
-    } else {
-        query_quote(sql, operation->value);
-        bytes_append_char(sql, ',');
-        query_quote(sql, operation->type);
-    }
-    bytes_append_char(sql, ',');
-    append_expires(sql, operation);
-}
-
-static void append_values(struct bytes *sql, struct operation *const *operations, size_t count)
-{
-    bytes_append_text(sql, "INSERT INTO pairs(k,v,type,expires)VALUES");
-    for (size_t i = 0; i < count; i++) {
-        bytes_append_text(sql, i ? ",(" : "(");
-        query_quote(sql, operations[i]->key);
-        bytes_append_char(sql, ',');
-        append_fields(sql, operations[i]);
-        bytes_append_char(sql, ')');
-    }
-}
-
-void query_upsert(struct bytes *sql, struct operation *const *operations, size_t count)
-{
-    append_values(sql, operations, count);
-    bytes_append_text(sql, UPSERT);
-}
-
-void query_insert(struct bytes *sql, const struct operation *operation)
-{
-    struct operation *one = (struct operation *)operation;
-    append_values(sql, &one, 1);
-    bytes_append_text(sql, RETURNING);
-}
-
-static void append_versions(struct bytes *sql, const struct precondition *p)
-{
-    for (unsigned i = 0; i < p->count; i++) {
-        if (i)
-            bytes_append_char(sql, ',');
-        bytes_append_number(sql, p->version[i]);
-    }
-}
-
-static void append_precondition(struct bytes *sql, const struct precondition *p)
-{
-    if (p->must_exist)
-        bytes_append_text(sql, " AND " ALIVE);
-    if (p->must_match) {
-        bytes_append_text(sql,
-                          " AND version IN(0"); // no row has version 0: an empty list matches none
-        if (p->count)
-            bytes_append_char(sql, ',');
-        append_versions(sql, p);
-        bytes_append_char(sql, ')');
-    }
-    if (p->must_be_absent)
-        bytes_append_text(sql, " AND NOT " ALIVE);
-    if (p->must_differ && p->count) {
-        bytes_append_text(sql, " AND NOT(" ALIVE " AND version IN(");
-        append_versions(sql, p);
-        bytes_append_text(sql, "))");
-    }
-    if (p->below) {
-        bytes_append_text(sql, " AND version<");
-        bytes_append_number(sql, p->below);
-    }
-}
-
-// Reading the row FOR UPDATE and writing it is one statement, hence atomic; UPDATE could say the
-// same, but has no RETURNING.
-void query_replace(struct bytes *sql, const struct operation *operation)
-{
-    bytes_append_text(sql, "INSERT INTO pairs(k,v,type,expires)SELECT k,");
-    append_fields(sql, operation);
-    bytes_append_text(sql, " FROM pairs WHERE k=");
-    query_quote(sql, operation->key);
-    append_precondition(sql, operation->precondition);
-    bytes_append_text(sql, " FOR UPDATE" UPSERT);
-}
-
-void query_without_waiting(struct bytes *sql)
-{
-    bytes_append_text(sql, "SET STATEMENT innodb_lock_wait_timeout=0 FOR ");
-}
-
 static void append_page_bounds(struct bytes *sql, const struct query_page *page)
 {
     bytes_append_text(sql, page->inclusive ? "k>=" : "k>");
@@ -304,9 +520,9 @@ static void append_page_bounds(struct bytes *sql, const struct query_page *page)
 void query_page(struct bytes *sql, const struct query_page *page)
 {
     if (page->dead)
-        bytes_append_text(sql, "(SELECT k,type,version,NOT" ALIVE " FROM pairs WHERE ");
+        bytes_append_text(sql, "(SELECT k,type," EFFECTIVE ",NOT" ALIVE " FROM pairs WHERE ");
     else
-        bytes_append_text(sql, "SELECT k,type,version,0 FROM pairs WHERE " ALIVE " AND ");
+        bytes_append_text(sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE " AND ");
     append_page_bounds(sql, page);
     if (page->dead) {
         bytes_append_text(sql, ")UNION ALL(SELECT k,'',version,1 FROM removed"
@@ -322,14 +538,11 @@ void query_page(struct bytes *sql, const struct query_page *page)
 #define FENCE                                                                                      \
     "IF(SELECT COUNT(*)FROM sherd_partition WHERE token=%llu LOCK IN SHARE MODE)=0 THEN"           \
     " SIGNAL SQLSTATE'45000'SET MYSQL_ERRNO=%d,MESSAGE_TEXT='a newer sync took over';END IF;"
-#define ROLL_BACK "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK;RESIGNAL;END;"
-
-typedef unsigned long long number; // for printf
 
 void query_sync_session(struct bytes *sql)
 {
     bytes_append_text(sql, "SET SESSION innodb_lock_wait_timeout=1,idle_transaction_timeout=10,"
-                           "@sherd_apply=2,@sherd_divert=0,@sherd_floor=0,@sherd_ceiling=NULL");
+                           "@sherd_purges=1");
 }
 
 void query_sync_lock(struct bytes *sql, const char *database)
@@ -347,10 +560,10 @@ void query_own(struct bytes *sql, unsigned id, uint64_t token)
                  id, (number)token);
 }
 
-void query_guard(struct bytes *sql, uint64_t token, unsigned apply)
+void query_guard(struct bytes *sql, uint64_t token)
 {
-    bytes_format(sql, "BEGIN NOT ATOMIC " ROLL_BACK "SET @sherd_apply=%u;START TRANSACTION;" FENCE,
-                 apply, (number)token, QUERY_FENCED);
+    bytes_format(sql, "BEGIN NOT ATOMIC " ROLL_BACK "START TRANSACTION;" FENCE, (number)token,
+                 QUERY_FENCED);
 }
 
 void query_commit(struct bytes *sql)
@@ -361,7 +574,7 @@ void query_commit(struct bytes *sql)
 void query_set_id(struct bytes *sql, unsigned id)
 {
     bytes_format(sql,
-                 "UPDATE sherd_partition SET id=%u,seeded=0,ring=0,pass=0,verified=0;"
+                 "UPDATE sherd_partition SET id=%u,seeded=0,ring=0,pass=0,verified='';"
                  "DELETE FROM cursors;DELETE FROM diverts;",
                  id);
 }
@@ -397,9 +610,11 @@ void query_set_floor(struct bytes *sql, uint64_t floor)
     bytes_format(sql, "UPDATE sherd_partition SET floor=GREATEST(floor,%llu);", (number)floor);
 }
 
-void query_set_verified(struct bytes *sql, unsigned slot)
+void query_set_verified(struct bytes *sql, struct slice key)
 {
-    bytes_format(sql, "UPDATE sherd_partition SET verified=%u;", slot);
+    bytes_append_text(sql, "UPDATE sherd_partition SET verified=");
+    query_quote(sql, key);
+    bytes_append_char(sql, ';');
 }
 
 void query_set_cursor(struct bytes *sql, const struct query_cursor *c)
@@ -423,7 +638,7 @@ void query_clear_divert(struct bytes *sql, uint64_t target, uint64_t writer, uin
 void query_itself(struct bytes *sql)
 {
     bytes_append_text(sql, "SELECT one IS NOT NULL,IFNULL(id,0),IFNULL(seeded,0),IFNULL(ring,0),"
-                           "IFNULL(pass,0),IFNULL(floor,0),IFNULL(verified,0)," NOW_US
+                           "IFNULL(pass,0),IFNULL(floor,0)," NOW_US ",IFNULL(verified,'')"
                            " FROM(SELECT 1)AS one_row LEFT JOIN sherd_partition ON one=1");
 }
 
@@ -440,7 +655,7 @@ void query_diverts(struct bytes *sql)
 void query_mark(struct bytes *sql, uint64_t token)
 {
     bytes_format(sql,
-                 "INSERT INTO changes(version,op,k)SELECT 0,0,'' FROM sherd_partition"
+                 "INSERT INTO changes(op,version,ks)SELECT 0,0,'' FROM sherd_partition"
                  " WHERE token=%llu RETURNING seq," NOW_MS,
                  (number)token);
 }
@@ -450,7 +665,7 @@ void query_last(struct bytes *sql)
     bytes_append_text(sql, "SELECT IFNULL(MAX(seq),0)," NOW_MS " FROM changes");
 }
 
-#define CHANGES "SELECT seq,op,IF(op BETWEEN 1 AND 127,k,'')FROM changes WHERE "
+#define CHANGES "SELECT seq,op,IF(op=1,ks,'')FROM changes WHERE "
 
 void query_changes(struct bytes *sql, uint64_t after, uint64_t to, unsigned limit)
 {
@@ -504,16 +719,17 @@ void query_log_gaps(struct bytes *sql, uint64_t from, uint64_t to)
                  (number)from - 1, (number)from, (number)to);
 }
 
-void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
+// A row that SQL has locked or that lies in the future cannot be settled now.
+#define UNSETTLED                                                                                  \
+    "EXISTS(SELECT 1 FROM pairs WHERE touched IS NOT NULL)+"                                       \
+    "2*EXISTS(SELECT 1 FROM removed WHERE version>>10<" NOW_US "+4000000)"
+
+void query_feed(struct bytes *sql, uint64_t after, uint64_t to)
 {
     append_log(sql, after);
-    bytes_append_text(sql, ",NULL,0,'',NULL,NULL FROM changes UNION ALL"
-                           " SELECT c.seq,c.op,c.version,c.k,p.version,p.expires,p.type,");
-    if (values)
-        bytes_format(sql, "IF(LENGTH(p.v)<=%d,p.v,NULL)", QUERY_LARGE);
-    else
-        bytes_append_text(sql, "NULL");
-    bytes_format(sql, ",d.version FROM(SELECT seq,op,version,k FROM changes WHERE seq>%llu",
+    bytes_format(sql,
+                 "," UNSETTLED " FROM changes UNION ALL SELECT seq,op,version,0,ks"
+                 " FROM(SELECT seq,op,version,ks FROM changes WHERE seq>%llu",
                  (number)after);
     if (to)
         bytes_format(sql, " AND seq<=%llu", (number)to);
@@ -521,8 +737,18 @@ void query_feed(struct bytes *sql, uint64_t after, uint64_t to, bool values)
 
 void query_feed_end(struct bytes *sql)
 {
-    bytes_append_text(sql, ")AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''"
-                           " LEFT JOIN removed AS d ON d.k=c.k AND c.k<>''");
+    bytes_append_text(sql, ")AS page");
+}
+
+void query_feed_rows(struct bytes *sql, const struct slice *keys, size_t count, bool values)
+{
+    bytes_append_text(sql, "SELECT k,IF(touched IS NULL,seq,0),version,ends,type,");
+    if (values)
+        bytes_format(sql, "IF(LENGTH(v)<=%d,v,NULL)", QUERY_LARGE);
+    else
+        bytes_append_text(sql, "NULL");
+    bytes_append_text(sql, " FROM pairs WHERE k IN");
+    append_key_list(sql, keys, count);
 }
 
 void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback)
@@ -536,7 +762,7 @@ void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback)
 
 // It waits for nobody: what is locked now will be filled by the next pass.
 #define FILL                                                                                       \
-    "SET STATEMENT innodb_lock_wait_timeout=0 FOR INSERT IGNORE INTO changes(seq,version,op,k)"    \
+    "SET STATEMENT innodb_lock_wait_timeout=0 FOR INSERT IGNORE INTO changes(seq,op,version,ks)"   \
     "VALUES"
 
 static void append_fillers(struct bytes *sql, bool first, uint64_t from, uint64_t to)
@@ -558,25 +784,18 @@ void query_fill(struct bytes *sql, uint64_t from, uint64_t to)
     bytes_append_char(sql, ';');
 }
 
-static void append_key_list(struct bytes *sql, const struct slice *keys, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        bytes_append_char(sql, i ? ',' : '(');
-        query_quote(sql, keys[i]);
-    }
-    bytes_append_char(sql, ')');
-}
-
 void query_versions(struct bytes *sql, const struct slice *keys, size_t count)
 {
-    bytes_append_text(sql, "SELECT k,version FROM pairs WHERE k IN");
+    bytes_append_text(sql, "SELECT k," EFFECTIVE " FROM pairs WHERE k IN");
     append_key_list(sql, keys, count);
 }
+
+#define COPIED ",type," EFFECTIVE "," CREATED ",expires FROM pairs"
 
 void query_rows(struct bytes *sql, const struct slice *keys, size_t count, bool large)
 {
     append_value_fields(sql, large);
-    bytes_append_text(sql, ",type,version,created,expires FROM pairs WHERE k IN");
+    bytes_append_text(sql, COPIED " WHERE k IN");
     append_key_list(sql, keys, count);
     bytes_append_text(sql, "ORDER BY k");
 }
@@ -584,7 +803,7 @@ void query_rows(struct bytes *sql, const struct slice *keys, size_t count, bool 
 void query_rows_after(struct bytes *sql, struct slice after, struct slice to, unsigned limit)
 {
     append_value_fields(sql, false);
-    bytes_append_text(sql, ",type,version,created,expires FROM pairs WHERE k>");
+    bytes_append_text(sql, COPIED " WHERE k>");
     query_quote(sql, after);
     if (to.len) {
         bytes_append_text(sql, " AND k<=");
@@ -604,120 +823,112 @@ void query_removed(struct bytes *sql, const struct slice *keys, size_t count)
     append_key_list(sql, keys, count);
 }
 
-void query_removed_any(struct bytes *sql)
+void query_unsettled(struct bytes *sql)
 {
-    bytes_append_text(sql, "SELECT COUNT(*)FROM(SELECT 1 FROM removed LIMIT 500)AS some");
+    bytes_append_text(sql,
+                      "SELECT(SELECT COUNT(*)FROM(SELECT 1 FROM pairs WHERE touched IS NOT NULL"
+                      " LIMIT 500)AS a),"
+                      "(SELECT COUNT(*)FROM(SELECT 1 FROM removed LIMIT 500)AS b)");
 }
 
-void query_apply_head(struct bytes *sql)
+// ---------------------------------------------------------------- comparing
+
+static void append_range(struct bytes *sql, const struct query_range *range)
 {
-    bytes_append_text(sql, "INSERT INTO pairs(k,v,type,version,created,expires)VALUES");
+    bytes_append_text(sql, "k>");
+    query_quote(sql, range->after);
+    if (range->to.len) {
+        bytes_append_text(sql, " AND k<=");
+        query_quote(sql, range->to);
+    }
 }
 
-void query_apply_row(struct bytes *sql, const struct pair *pair, bool tombstone)
+void query_estimate(struct bytes *sql)
 {
-    bytes_append_char(sql, '(');
-    query_quote(sql, pair->key);
-    bytes_append_char(sql, ',');
-    if (tombstone)
-        bytes_append_text(sql, "NULL");
-    else
-        query_quote(sql, pair->value);
-    bytes_append_char(sql, ',');
-    query_quote(sql, pair->type);
-    bytes_format(sql, ",%llu,%llu,%llu)", (number)pair->version, (number)pair->created,
-                 (number)pair->expires);
+    bytes_append_text(sql, "SELECT IFNULL(table_rows,0)FROM information_schema.tables"
+                           " WHERE table_schema=DATABASE()AND table_name='pairs'");
 }
 
-void query_apply_tail(struct bytes *sql)
+void query_border(struct bytes *sql, const struct query_range *range, unsigned step)
 {
-    bytes_append_text(sql, APPLY ";");
-}
-
-// The note in `removed` goes first: a trigger refuses rows that are older than it. A row that is
-// there with a version below that of the removal (REPLACE inserts before it deletes; or the version
-// of its forerunner lay in the future) is given the next one, not the present time: it must not
-// overtake what was written elsewhere since. Removals that still lie in the future stay for later.
-#define MATERIALISE                                                                                \
-    "DECLARE at_end INT DEFAULT 0;DECLARE key_ VARBINARY(512);"                                    \
-    "DECLARE removal,present BIGINT UNSIGNED;"                                                     \
-    "DECLARE page CURSOR FOR SELECT k,version FROM removed"                                        \
-    " WHERE version>>10<" NOW_US "+4000000 ORDER BY k LIMIT 500;"
-#define MATERIALISE_EACH                                                                           \
-    "each_row:LOOP FETCH page INTO key_,removal;"                                                  \
-    "IF at_end THEN LEAVE each_row;END IF;"                                                        \
-    "SET @sherd_seen=@sherd_seen+1;"                                                               \
-    "DELETE FROM removed WHERE k=key_ AND version=removal;"                                        \
-    "IF ROW_COUNT()=0 THEN ITERATE each_row;END IF;"                                               \
-    "INSERT INTO pairs(k,v,type,version,created,expires)VALUES(key_,NULL,'',removal,removal,1)"    \
-    " ON DUPLICATE KEY UPDATE k=pairs.k;"                                                          \
-    "IF ROW_COUNT()=1 THEN SET @sherd_made=@sherd_made+1;ELSE "                                    \
-    "SET present=((removal>>10)+1)<<10|@sherd_node;"                                               \
-    "UPDATE pairs SET version=present WHERE k=key_ AND version<=removal;"                          \
-    "IF ROW_COUNT()=1 THEN INSERT INTO changes(version,op,k)VALUES(present,1,key_);"               \
-    "SET @sherd_made=@sherd_made+1;END IF;END IF;END LOOP;CLOSE page;"
-
-void query_materialise(struct bytes *sql, uint64_t token)
-{
-    bytes_format(sql,
-                 "BEGIN NOT ATOMIC " MATERIALISE ROLL_BACK
-                 "DECLARE CONTINUE HANDLER FOR NOT FOUND SET at_end=1;"
-                 "SET @sherd_apply=2,@sherd_floor=0,@sherd_seen=0,@sherd_made=0;"
-                 "START TRANSACTION;" FENCE "OPEN page;",
-                 (number)token, QUERY_FENCED);
-    bytes_append_text(sql, MATERIALISE_EACH "COMMIT;END");
-}
-
-void query_materialised(struct bytes *sql)
-{
-    bytes_append_text(sql, "SELECT @sherd_seen,@sherd_made");
+    bytes_append_text(sql, "SELECT k FROM pairs FORCE INDEX(PRIMARY)WHERE ");
+    append_range(sql, range);
+    bytes_format(sql, " ORDER BY k LIMIT %u,1", step - 1);
 }
 
 // append_dead appends the condition of rows that were dead before `floor`: all partitions have seen
 // them die.
 static void append_dead(struct bytes *sql, uint64_t floor)
 {
-    bytes_format(sql, "(version<%llu AND(expires=1 OR expires>1 AND expires<%llu))", (number)floor,
-                 (number)((floor >> 10) / 1000));
+    bytes_format(sql, "(ends BETWEEN 1 AND %llu AND version<%llu AND touched IS NULL)",
+                 (number)((floor >> 10) / 1000), (number)floor);
+}
+
+// append_compared appends the condition of rows that are compared. One that SQL inserted has no
+// version before it is stamped.
+static void append_compared(struct bytes *sql, const struct query_range *range, uint64_t floor)
+{
+    append_range(sql, range);
+    bytes_append_text(sql, " AND version>0");
+    if (floor) {
+        bytes_append_text(sql, " AND NOT");
+        append_dead(sql, floor);
+    }
 }
 
 // The CRC of a row alone would not do: CRC is affine, so that swapped values cancel out.
-void query_digest(struct bytes *sql, unsigned first, unsigned last, uint64_t floor)
+void query_digest(struct bytes *sql, const struct query_range *range, struct slice classes,
+                  uint64_t floor)
 {
-    static const char digest[] = "CRC32(k)*CRC32(CONCAT(version,k))";
-    if (floor == 0) {
-        bytes_format(sql, "SELECT slot,COUNT(*),BIT_XOR(%s),0", digest);
+    bytes_append_text(sql, "SELECT ");
+    if (classes.len) {
+        bytes_append_text(sql, "CONV(HEX(SUBSTR(");
+        query_quote(sql, classes);
+        bytes_append_text(sql, ",(hash&16383)*2+1,2)),16,10)AS class");
     } else {
-        bytes_append_text(sql, "SELECT slot,SUM(NOT ");
-        append_dead(sql, floor);
-        bytes_append_text(sql, "),BIT_XOR(IF(");
-        append_dead(sql, floor);
-        // A plain 0 would make it a DECIMAL, and BIT_XOR take all that is over 2^63 for the same.
-        bytes_format(sql, ",CAST(0 AS UNSIGNED),%s)),SUM(", digest);
-        append_dead(sql, floor);
-        bytes_append_char(sql, ')');
+        bytes_append_char(sql, '0');
     }
+    bytes_append_text(sql, ",COUNT(*),BIT_XOR(CRC32(k)*CRC32(CONCAT(version,k)))FROM pairs"
+                           " FORCE INDEX(PRIMARY)WHERE ");
+    append_compared(sql, range, floor);
+    if (classes.len)
+        bytes_append_text(sql, " GROUP BY class");
+}
+
+void query_list(struct bytes *sql, const struct query_range *range, uint64_t floor)
+{
+    bytes_append_text(sql, "SELECT k,version FROM pairs FORCE INDEX(PRIMARY)WHERE ");
+    append_compared(sql, range, floor);
+    bytes_append_text(sql, " ORDER BY k");
+}
+
+// append_old appends the condition of rows that were not written here behind entry `seq` of the
+// log: this pass has brought them everywhere. A log that was emptied is behind its rows.
+static void append_old(struct bytes *sql, uint64_t seq)
+{
     bytes_format(sql,
-                 " FROM pairs FORCE INDEX(by_slot_version_expires)WHERE slot BETWEEN %u AND %u"
-                 " GROUP BY slot",
-                 first, last);
+                 "(seq<=%llu OR NOT EXISTS(SELECT 1 FROM changes"
+                 " WHERE changes.seq=pairs.seq AND op=1))",
+                 (number)seq);
 }
 
-// Not sorted: sorting would read the rows themselves, by their row ids.
-void query_list(struct bytes *sql, const uint16_t *slots, size_t count, uint64_t floor)
+static void append_purged(struct bytes *sql, uint64_t floor, uint64_t seq)
 {
-    bytes_append_text(sql, "SELECT k,version FROM pairs FORCE INDEX(by_slot_version_expires)"
-                           "WHERE slot IN(");
-    for (size_t i = 0; i < count; i++)
-        bytes_format(sql, "%s%u", i ? "," : "", slots[i]);
-    bytes_append_text(sql, ")AND NOT ");
     append_dead(sql, floor);
+    bytes_append_text(sql, " AND");
+    append_old(sql, seq);
 }
 
-void query_purge(struct bytes *sql, unsigned first, unsigned last, uint64_t floor, unsigned limit)
+void query_dead(struct bytes *sql, uint64_t floor, uint64_t seq)
 {
-    bytes_format(sql, "DELETE FROM pairs WHERE slot BETWEEN %u AND %u AND ", first, last);
-    append_dead(sql, floor);
+    bytes_append_text(sql, "SELECT COUNT(*)FROM pairs FORCE INDEX(ends)WHERE ");
+    append_purged(sql, floor, seq);
+}
+
+void query_purge(struct bytes *sql, uint64_t floor, uint64_t seq, unsigned limit)
+{
+    bytes_append_text(sql, "DELETE FROM pairs WHERE ");
+    append_purged(sql, floor, seq);
     bytes_format(sql, " LIMIT %u;", limit);
 }
 
@@ -729,16 +940,19 @@ static void append_rows(struct bytes *sql, const char *compare, const struct sli
         query_quote(sql, keys[i]);
         bytes_format(sql, " AND version%s%llu", compare, (number)versions[i]);
     }
-    bytes_append_char(sql, ';');
 }
 
 // What SQL removed before such a row was written must not be taken for its removal.
-void query_drop(struct bytes *sql, const struct slice *keys, const uint64_t *versions, size_t count)
+void query_drop(struct bytes *sql, const struct slice *keys, const uint64_t *versions, size_t count,
+                uint64_t seq)
 {
-    bytes_append_text(sql, "DELETE FROM pairs WHERE ");
+    bytes_append_text(sql, "DELETE FROM pairs WHERE touched IS NULL AND");
+    append_old(sql, seq);
+    bytes_append_text(sql, " AND(");
     append_rows(sql, "=", keys, versions, count);
-    bytes_append_text(sql, "DELETE FROM removed WHERE ");
+    bytes_append_text(sql, ");DELETE FROM removed WHERE ");
     append_rows(sql, "<=", keys, versions, count);
+    bytes_append_char(sql, ';');
 }
 
 void query_log_head(struct bytes *sql, unsigned limit)
@@ -757,7 +971,7 @@ void query_trim(struct bytes *sql, uint64_t seq)
 void query_waiting(struct bytes *sql, uint64_t version, unsigned limit)
 {
     bytes_format(sql,
-                 "SELECT COUNT(*)FROM(SELECT 1 FROM changes WHERE op BETWEEN 1 AND 127"
+                 "SELECT COUNT(*)FROM(SELECT 1 FROM changes WHERE op=1"
                  " AND version>=%llu LIMIT %u)AS some",
                  (number)version, limit);
 }

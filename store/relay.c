@@ -136,7 +136,7 @@ static void spread(struct relay *r)
     for (unsigned i = 0; i < count; i++) {
         struct child *child = new_child(r, i, OPERATION_APPLY);
         child->operation.value = operation->value;
-        child->operation.type = r->written.stamp.expires == 1 ? SLICE("") : operation->type;
+        child->operation.type = r->written.stamp.tombstone ? SLICE("") : operation->type;
         child->operation.stamp = r->written.stamp;
         child->operation.session.apply = true;
     }
@@ -252,7 +252,10 @@ static void take(struct relay *r, unsigned partition, const struct pair *pair)
     newest->found = true;
     newest->dead = pair->dead;
     newest->partition = partition;
-    newest->stamp = (struct stamp){pair->version, pair->created, pair->expires};
+    newest->stamp = (struct stamp){.version = pair->version,
+                                   .created = pair->created,
+                                   .expires = pair->expires,
+                                   .tombstone = pair->tombstone};
     bytes_clear(&newest->value);
     bytes_clear(&newest->type);
     bytes_append_slice(&newest->value, pair->value);

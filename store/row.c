@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "store/row.h"
 
+#include <time.h>
+
 #include "store/key.h"
+#include "store/version.h"
 
 static struct slice field(const struct row *row, unsigned i)
 {
@@ -29,22 +32,74 @@ static bool read_type(const struct row *row, unsigned i, struct slice *type)
     return row->field[i] && type->len <= TYPE_MAX;
 }
 
+static bool read_digits(const char *text, size_t count, int *number)
+{
+    *number = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        *number = *number * 10 + text[i] - '0';
+    }
+    return true;
+}
+
+// read_time reads a TIMESTAMP(6) of a session in UTC, `2026-11-28 04:50:27.123456`.
+static bool read_time(struct slice text, uint64_t *unix_us)
+{
+    static const char shape[] = "0000-00-00 00:00:00.000000";
+    struct tm tm = {0};
+    int us;
+    if (text.len != sizeof shape - 1)
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        if (shape[i] != '0' && text.data[i] != shape[i])
+            return false;
+    const char *at = text.data;
+    if (!read_digits(at, 4, &tm.tm_year) || !read_digits(at + 5, 2, &tm.tm_mon) ||
+        !read_digits(at + 8, 2, &tm.tm_mday) || !read_digits(at + 11, 2, &tm.tm_hour) ||
+        !read_digits(at + 14, 2, &tm.tm_min) || !read_digits(at + 17, 2, &tm.tm_sec) ||
+        !read_digits(at + 20, 6, &us))
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    time_t seconds = timegm(&tm);
+    if (seconds < 0)
+        return false;
+    *unix_us = (uint64_t)seconds * 1000000 + (uint64_t)us;
+    return true;
+}
+
+// read_version reads version and touched, fields i and i + 1.
+static bool read_version(const struct row *row, unsigned i, uint64_t *version)
+{
+    uint64_t touched_us;
+    if (!read_number(row, i, version))
+        return false;
+    if (!row->field[i + 1])
+        return true;
+    if (!read_time(field(row, i + 1), &touched_us))
+        return false;
+    *version = version_effective(*version, touched_us);
+    return true;
+}
+
 enum error row_pair(const struct row *row, struct pair *pair)
 {
     uint64_t dead = 0;
     *pair = (struct pair){0};
-    if ((row->fields != 6 && row->fields != 8) || !read_key(row, 0, &pair->key) ||
-        !read_type(row, 3, &pair->type) || !read_number(row, 4, &pair->version) ||
-        !read_number(row, 5, &pair->expires))
+    if ((row->fields != 7 && row->fields != 9) || !read_key(row, 0, &pair->key) ||
+        !read_type(row, 3, &pair->type) || !read_version(row, 4, &pair->version) ||
+        !read_number(row, 6, &pair->expires))
         return ERROR_MALFORMED;
-    if (row->fields == 8 && (!read_number(row, 6, &pair->created) || !read_number(row, 7, &dead)))
+    if (row->fields == 9 && (!read_number(row, 7, &pair->created) || !read_number(row, 8, &dead)))
         return ERROR_MALFORMED;
     pair->value = field(row, 1);
     pair->dead = dead != 0;
-    pair->whole = row->field[1] != NULL || pair->expires == 1;
+    pair->tombstone = !row->field[1] && !row->field[2];
+    pair->whole = row->field[1] || pair->tombstone;
     pair->size = pair->value.len;
     if (!row->field[2])
-        return pair->whole ? ERROR_NONE : ERROR_MALFORMED;
+        return ERROR_NONE;
     if (!read_number(row, 2, &pair->size) || (pair->whole && pair->size != pair->value.len))
         return ERROR_MALFORMED;
     return ERROR_NONE;
@@ -95,27 +150,58 @@ enum error row_watch(const struct row *row, struct watch *watch)
 
 enum error row_change(const struct row *row, struct change *change)
 {
-    uint64_t op;
+    uint64_t op, none;
     *change = (struct change){0};
-    if (row->fields != 9 || !read_number(row, 0, &change->seq) || !read_number(row, 1, &op) ||
-        !read_number(row, 2, &change->version) || op > 255)
+    if (row->fields != 5 || !read_number(row, 0, &change->seq) || !read_number(row, 1, &op) ||
+        !read_number(row, 2, &change->version) || !read_number(row, 3, &none) || op > 255 ||
+        !row->field[4])
         return ERROR_MALFORMED;
     change->op = (unsigned)op;
-    change->key = field(row, 3);
-    if (change->key.len > KEY_MAX || (op & 127 && !change->key.len))
+    change->keys = field(row, 4);
+    return ERROR_NONE;
+}
+
+bool row_entry_key(struct slice *keys, struct slice *key, bool *tombstone, bool *malformed)
+{
+    size_t digits = 0, len = 0;
+    *malformed = false;
+    if (keys->len == 0)
+        return false;
+    for (; digits < keys->len && keys->data[digits] >= '0' && keys->data[digits] <= '9'; digits++)
+        if (len <= KEY_MAX)
+            len = len * 10 + (size_t)(keys->data[digits] - '0');
+    *malformed = digits == 0 || len == 0 || len > KEY_MAX || keys->len - digits < 1 + len ||
+                 (keys->data[digits] != '=' && keys->data[digits] != '-');
+    if (*malformed)
+        return false;
+    *tombstone = keys->data[digits] == '-';
+    *key = (struct slice){keys->data + digits + 1, len};
+    *keys = (struct slice){key->data + len, keys->len - digits - 1 - len};
+    return true;
+}
+
+enum error row_current(const struct row *row, struct current *current)
+{
+    *current = (struct current){0};
+    struct pair *pair = &current->pair;
+    if (row->fields != 6 || !read_key(row, 0, &pair->key) || !read_number(row, 1, &current->seq) ||
+        !read_number(row, 2, &pair->version) || !read_number(row, 3, &pair->expires) ||
+        !read_type(row, 4, &pair->type))
         return ERROR_MALFORMED;
-    if (row->field[8] && !read_number(row, 8, &change->removed))
+    pair->value = field(row, 5);
+    pair->whole = row->field[5] != NULL;
+    return ERROR_NONE;
+}
+
+enum error row_unstamped(const struct row *row, struct slice *touched, struct slice *key,
+                         bool *tombstone)
+{
+    uint64_t time, dead;
+    if (row->fields != 3 || !row->field[0] || !read_time(field(row, 0), &time) ||
+        !read_key(row, 1, key) || !read_number(row, 2, &dead))
         return ERROR_MALFORMED;
-    change->there = row->field[4] != NULL;
-    if (!change->there)
-        return ERROR_NONE;
-    struct pair *pair = &change->pair;
-    if (!read_number(row, 4, &pair->version) || !read_number(row, 5, &pair->expires) ||
-        !read_type(row, 6, &pair->type))
-        return ERROR_MALFORMED;
-    pair->key = change->key;
-    pair->value = field(row, 7);
-    pair->whole = row->field[7] != NULL;
+    *touched = field(row, 0);
+    *tombstone = dead != 0;
     return ERROR_NONE;
 }
 
@@ -163,7 +249,8 @@ enum error row_copy(const struct row *row, struct pair *pair)
         !read_number(row, 6, &pair->expires))
         return ERROR_MALFORMED;
     pair->value = field(row, 1);
-    pair->whole = row->field[1] != NULL || pair->expires == 1;
+    pair->tombstone = !row->field[1] && !row->field[2];
+    pair->whole = row->field[1] || pair->tombstone;
     pair->size = pair->value.len;
     if (row->field[2] && !read_number(row, 2, &pair->size))
         return ERROR_MALFORMED;

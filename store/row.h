@@ -46,18 +46,33 @@ struct watch {
 
 enum error row_watch(const struct row *row, struct watch *watch) MUST_USE;
 
-// An entry of a change log, and the row that its key has now.
+// An entry of a change log: a batch of changes.
 struct change {
     uint64_t seq;
-    unsigned op; // as in the table: 0 filler, 1 put, 2 tombstone, 3 removed by SQL, + 128 an echo
-    uint64_t version; // that the entry names
-    struct slice key; // empty for a filler
-    uint64_t removed; // the version at which SQL removed a row that is not a tombstone yet; 0: none
-    bool there;       // there is a row, of which the rest is
-    struct pair pair; // value.data is NULL when it was not asked for or is too large
+    unsigned op;       // as in the table: 0 filler, 1 written there, 129 an echo
+    uint64_t version;  // that the batch was given
+    struct slice keys; // for row_entry_key
 };
 
 enum error row_change(const struct row *row, struct change *change) MUST_USE;
+
+// row_entry_key takes the next key of an entry off `keys`, and whether it was removed. It returns
+// false when there is none, or when the bytes are not an entry's: *malformed is then true.
+bool row_entry_key(struct slice *keys, struct slice *key, bool *tombstone,
+                   bool *malformed) MUST_USE;
+
+// The row that a key has now, as the feed needs it: pair.value.data is NULL when the value was not
+// asked for or is too large.
+struct current {
+    uint64_t seq; // the entry that speaks for it; 0: none, for SQL wrote the row last
+    struct pair pair;
+};
+
+enum error row_current(const struct row *row, struct current *current) MUST_USE;
+
+// row_unstamped reads a row of query_unstamped.
+enum error row_unstamped(const struct row *row, struct slice *touched, struct slice *key,
+                         bool *tombstone) MUST_USE;
 
 // row_check reads the row of query_check.
 enum error row_check(const struct row *row, struct check *check) MUST_USE;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the triggers are told by the session that writes; see database_definition.sql.
+// What sets writes apart that may not share a statement.
 #ifndef STORE_SESSION_H
 #define STORE_SESSION_H
 
@@ -7,11 +7,9 @@
 #include <stdint.h>
 
 enum {
-    SESSION_RENEW_MS = 250, // a session that was set longer ago is set again before it writes
-    // So long after it was set, a session stamps no version any more: a statement that lay in a
-    // frozen partition is refused when that wakes up. What is diverted until then gets
-    // versions beyond it.
-    SESSION_CEILING_MS = 1250,
+    // So long after it was sent, a statement gives no version any more: one that lay in a frozen
+    // partition is refused when that wakes up. What is diverted until then gets versions beyond it.
+    SESSION_CEILING_MS = 1000,
 };
 
 struct session {

@@ -70,7 +70,8 @@ static void on_partition_clock(struct partition *partition, struct pool_clock *c
     struct store *store = context;
     int64_t now = clock_unix_us();
     clock->now_us = now + outlook_reference_us(store->outlook);
-    clock->partition_us = now + outlook_offset_us(store->outlook, partition_id(partition));
+    outlook_clock(store->outlook, partition_id(partition), now, &clock->least_us,
+                  &clock->partition_us);
     clock->floor_us = floor ? outlook_floor_us(store->outlook) : 0;
 }
 

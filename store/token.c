@@ -51,6 +51,8 @@ enum error position_copy(struct position *to, const struct position *from)
     to->time_us = from->time_us;
     to->mark = from->mark;
     to->newest_ms = from->newest_ms;
+    to->part_of = from->part_of;
+    to->part = from->part;
     return cursor_copy(&to->cursor, &from->cursor);
 }
 
@@ -140,7 +142,11 @@ static enum error read_position(struct slice text, struct token *token)
         return ERROR_NONE;
     }
     at->kind = POSITION_CURSOR;
-    return read_cursor(where, at);
+    struct slice cursor = slice_token(&where, 'k');
+    if (where.data && (!read_number(slice_token(&where, '-'), &at->part_of) || !at->part_of ||
+                       !where.data || !read_number(where, &at->part) || !at->part))
+        return ERROR_MALFORMED;
+    return read_cursor(cursor, at);
 }
 
 // cut_after takes the key of a list off the end of the text.
@@ -203,6 +209,16 @@ static void format_cursor(const struct position *at, size_t most, struct bytes *
     }
 }
 
+static void format_part(const struct position *at, struct bytes *out)
+{
+    if (!at->part_of)
+        return;
+    bytes_append_char(out, 'k');
+    bytes_append_number(out, at->part_of);
+    bytes_append_char(out, '-');
+    bytes_append_number(out, at->part);
+}
+
 static void format(const struct token *token, size_t gaps, struct bytes *out)
 {
     const char *separator = "";
@@ -217,6 +233,7 @@ static void format(const struct token *token, size_t gaps, struct bytes *out)
         bytes_append_char(out, '.');
         if (at->kind == POSITION_CURSOR) {
             format_cursor(at, gaps, out);
+            format_part(at, out);
         } else if (at->kind == POSITION_TIME) {
             bytes_append_char(out, 't');
             bytes_append_number(out, (unsigned long long)at->time_us);

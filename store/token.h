@@ -2,10 +2,10 @@
 // A token: how far the change logs of all partitions were read, as a text of unreserved characters
 // (RFC 3986) that a client brings back to any daemon of the store:
 //
-//   1.1042-7731v1829000000017_2.887~880~882-885_3.t1829000000000000..cm9vbXM
+//   1.1042-7731v1829000000017_2.887~880~882-885k888-3_3.t1829000000000000..cm9vbXM
 //
 // Log 1 was read up to number 1042, whose entry is known by the mark 7731 (a log that began anew
-// has another), log 2 up to 887 but for 880 and 882 to 885, of log 3 everything counts that was
+// has another), log 2 up to 887 but for 880 and 882 to 885, and 3 keys of entry 888, of log 3 everything counts that was
 // written since that time (microseconds since 1970 UTC), of a log that is not mentioned all of it.
 // What was read of log 1 is not as new as the time behind `v` (milliseconds, by its clock).
 // What follows `..` is the key, in base64 for URLs, behind which a list of the present state goes
@@ -34,6 +34,8 @@ struct position {
     uint32_t mark;      // token_mark of entry cursor.high; 0 = unknown
     uint64_t newest_ms; // since 1970 UTC; no version that was read of it is as new
     struct cursor cursor;
+    uint64_t part_of; // the entry of which the first `part` keys were read; 0 = none
+    uint64_t part;
 };
 
 struct token {

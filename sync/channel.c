@@ -131,12 +131,9 @@ void channel_free(struct channel **channel)
     free(c);
 }
 
-enum error channel_query(struct channel *c, const struct bytes *sql, channel_on_row *on_row,
-                         void *context)
+// run sends one statement and waits for its answer.
+static enum error run(struct channel *c, struct slice sql, channel_on_row *on_row, void *context)
 {
-    c->code = 0;
-    if (bytes_failed(sql))
-        return ERROR_MEMORY;
     // The server may have ended it meanwhile: the loop would tell.
     event_base_loop(c->base, EVLOOP_NONBLOCK);
     if (connection_state(c->connection) != CONNECTION_IDLE)
@@ -145,9 +142,35 @@ enum error channel_query(struct channel *c, const struct bytes *sql, channel_on_
     c->on_row = on_row;
     c->context = context;
     c->waiting = true;
-    connection_query(c->connection, bytes_slice(sql));
+    connection_query(c->connection, sql);
     wait_for_answer(c);
     return c->error;
+}
+
+// roll_back ends what a refused statement may have left open: a block that is killed, or that takes
+// too long, runs no handler. What the server said of the statement stays.
+static void roll_back(struct channel *c)
+{
+    unsigned code = c->code;
+    struct bytes text = c->text;
+    c->text = (struct bytes){0};
+    enum error error = run(c, SLICE("ROLLBACK"), NULL, NULL);
+    (void)error; // a connection that is lost has rolled back too; the next statement tells
+    bytes_fini(&c->text);
+    c->text = text;
+    c->code = code;
+}
+
+enum error channel_query(struct channel *c, const struct bytes *sql, channel_on_row *on_row,
+                         void *context)
+{
+    c->code = 0;
+    if (bytes_failed(sql))
+        return ERROR_MEMORY;
+    enum error error = run(c, bytes_slice(sql), on_row, context);
+    if (error == ERROR_REJECTED && c->code)
+        roll_back(c);
+    return error;
 }
 
 unsigned channel_code(const struct channel *c)

@@ -38,8 +38,8 @@ enum error channel_open(const struct conf_partition *partition, const char *addr
 void channel_free(struct channel **channel);
 
 // channel_query runs one statement; `on_row` may be NULL. ERROR_REJECTED: the server refused it,
-// see channel_code; ERROR_OUTCOME: the connection is lost, and nothing more can be asked; or what
-// on_row said.
+// see channel_code, and no transaction is left open; ERROR_OUTCOME: the connection is lost, and
+// nothing more can be asked; or what on_row said.
 enum error channel_query(struct channel *channel, const struct bytes *sql, channel_on_row *on_row,
                          void *context) MUST_USE;
 

@@ -7,27 +7,28 @@
 #include "base/log.h"
 #include "store/query.h"
 #include "store/version.h"
-#include "sync/materialise.h"
+#include "sync/keys.h"
 #include "sync/peer.h"
 #include "sync/retry.h"
+#include "sync/settle.h"
 
 enum {
     PIECE_BYTES = 1024 * 1024, // of SQL text with values, unless one row alone is more
-    FILLED_BY_LOG = 2,         // what @sherd_apply shall be: the change is logged as an echo,
-    FILLED_SILENTLY = 3,       // or not, in a partition that nobody follows yet
     TRIES = 3,
     PACKET_REST = 64 * 1024, // of a statement beside its largest row
 };
 
+// Where the SQL of a row ends; it begins where that of the row before ends, with a comma.
 struct row_at {
     uint64_t version;
-    size_t begin;
     size_t end;
+    size_t entry_end;
 };
 
-// The rows that leave in one transaction, as SQL.
+// The rows that leave in one transaction, as SQL, and their log entry.
 struct piece {
     struct bytes text;
+    struct bytes entry;
     struct row_at row[COPY_MAX];
     size_t count;
 };
@@ -37,6 +38,9 @@ struct copying {
     struct pass *pass;
     struct channel *source;
     struct channel *target;
+    bool logged;             // somebody follows the target's log
+    bool filters;            // rows are compared with `there` when they come
+    size_t needed;           // rows that were needed
     struct keys there;       // versions at the target
     struct keys here;        // versions at the source
     struct keys wanted_keys; // to fetch
@@ -51,15 +55,69 @@ struct copying {
 
 // ---------------------------------------------------------------- writing
 
+// add_row appends a row; false when it is larger than `most` bytes of SQL.
+static bool add_row(struct copying *c, const struct pair *pair, uint64_t most)
+{
+    struct piece *p = &c->piece;
+    size_t begin = p->text.len;
+    if (p->count)
+        bytes_append_char(&p->text, ',');
+    query_applied_row(&p->text, pair);
+    if (p->text.len - begin > most) {
+        p->text.len = begin;
+        return false;
+    }
+    if (c->logged)
+        query_entry_key(&p->entry, pair->key, pair->tombstone);
+    p->row[p->count++] = (struct row_at){pair->version, p->text.len, p->entry.len};
+    return true;
+}
+
+static void clear_piece(struct piece *piece)
+{
+    piece->count = 0;
+    bytes_shrink(&piece->text, PIECE_BYTES);
+    bytes_clear(&piece->entry);
+}
+
+// keep_row appends row `i` of `from` to `to`.
+static void keep_row(struct piece *to, const struct piece *from, size_t i)
+{
+    static const struct row_at start = {0};
+    const struct row_at *before = i ? &from->row[i - 1] : &start, *row = &from->row[i];
+    size_t begin = before->end + (i > 0); // behind the comma
+    if (to->count)
+        bytes_append_char(&to->text, ',');
+    bytes_append(&to->text, from->text.data + begin, row->end - begin);
+    if (row->entry_end > before->entry_end)
+        bytes_append(&to->entry, from->entry.data + before->entry_end,
+                     row->entry_end - before->entry_end);
+    to->row[to->count++] = (struct row_at){row->version, to->text.len, to->entry.len};
+}
+
+// keep_before leaves only rows of versions before `limit` in the piece and returns how many went.
+static uint64_t keep_before(struct copying *c, uint64_t limit)
+{
+    struct piece *kept = calloc(1, sizeof *kept);
+    uint64_t count = c->piece.count;
+    if (!kept)
+        c->piece.text.failed = true;
+    for (size_t i = 0; kept && i < c->piece.count; i++)
+        if (c->piece.row[i].version < limit)
+            keep_row(kept, &c->piece, i);
+    if (kept) {
+        bytes_fini(&c->piece.text);
+        bytes_fini(&c->piece.entry);
+        c->piece = *kept;
+    }
+    free(kept);
+    return count - c->piece.count;
+}
+
 static void drop_future_rows(struct copying *c, uint64_t limit)
 {
     struct pass *pass = c->pass;
-    size_t kept = 0;
-    for (size_t i = 0; i < c->piece.count; i++)
-        if (c->piece.row[i].version < limit)
-            c->piece.row[kept++] = c->piece.row[i];
-    uint64_t dropped = c->piece.count - kept;
-    c->piece.count = kept;
+    uint64_t dropped = keep_before(c, limit);
     c->left_out = c->left_out || dropped;
     if (dropped && atomic_fetch_add(&pass->counts.rejected, dropped) == 0)
         pass_trouble(pass, PASS_BUSY,
@@ -69,7 +127,7 @@ static void drop_future_rows(struct copying *c, uint64_t limit)
 
 static enum error take_clock(const struct row *row, void *context)
 {
-    return row_numbers(row, 7, 1, context);
+    return row_numbers(row, 6, 1, context);
 }
 
 // leave_out_future drops the rows that the target's clock refuses. A little more than those: its
@@ -85,25 +143,29 @@ static enum error leave_out_future(struct copying *c)
     return error;
 }
 
+static uint64_t newest(const struct piece *piece)
+{
+    uint64_t version = 0;
+    for (size_t i = 0; i < piece->count; i++)
+        if (piece->row[i].version > version)
+            version = piece->row[i].version;
+    return version;
+}
+
 static void build_block(struct copying *c, bool last)
 {
     const struct copy *copy = c->copy;
+    const struct piece *piece = &c->piece;
     bytes_clear(&c->sql);
-    query_guard(&c->sql, c->pass->token, copy->to->trusted ? FILLED_BY_LOG : FILLED_SILENTLY);
-    if (c->piece.count)
-        query_apply_head(&c->sql);
-    for (size_t i = 0; i < c->piece.count; i++) {
-        const struct row_at *row = &c->piece.row[i];
-        if (i)
-            bytes_append_char(&c->sql, ',');
-        bytes_append(&c->sql, c->piece.text.data + row->begin, row->end - row->begin);
-    }
-    if (c->piece.count)
-        query_apply_tail(&c->sql);
+    query_guard(&c->sql, c->pass->token);
+    if (piece->count)
+        query_applying(&c->sql, bytes_slice(&piece->text), bytes_slice(&piece->entry),
+                       newest(piece));
     if (last && copy->cursor)
         peer_put_cursor(c->pass, c->left_out && copy->held ? copy->held : copy->cursor,
                         copy->from->conf->id, &c->sql);
     query_commit(&c->sql);
+    c->sql.failed |= piece->text.failed || piece->entry.failed;
 }
 
 // try_block sends the block until its rows are accepted, with those that never will be left out.
@@ -114,14 +176,14 @@ static enum error try_block(struct copying *c, bool last)
         if (c->piece.count == 0 && !(last && c->copy->cursor))
             return ERROR_NONE;
         build_block(c, last);
-        error = retry_ask(c->pass, c->copy->to, c->target, &c->sql);
+        error = retry_ask(c->pass, c->copy->to, c->target, &c->sql, NULL, NULL);
         if (error != ERROR_REJECTED || pass_stopped(c->pass))
             return error;
         enum error mended = ERROR_REJECTED;
         if (channel_code(c->target) == CHANNEL_FUTURE)
             mended = leave_out_future(c);
         else if (channel_code(c->target) == CHANNEL_REMOVED)
-            mended = materialise(c->pass, c->copy->to, c->target);
+            mended = settle(c->pass, c->copy->to, c->target);
         if (mended)
             break;
     }
@@ -140,7 +202,7 @@ static void count_rows(struct copying *c)
 static enum error write_piece(struct copying *c, bool last)
 {
     enum error error = ERROR_NONE;
-    if (bytes_failed(&c->piece.text))
+    if (bytes_failed(&c->piece.text) || bytes_failed(&c->piece.entry))
         error = ERROR_MEMORY;
     else if (!c->pass->options.dry_run) {
         throttle_wait(&c->pass->throttle, c->piece.count, c->piece.text.len);
@@ -150,21 +212,22 @@ static enum error write_piece(struct copying *c, bool last)
     }
     if (!error)
         count_rows(c);
-    c->piece.count = 0;
-    bytes_shrink(&c->piece.text, PIECE_BYTES);
+    clear_piece(&c->piece);
     return error;
 }
 
 // ---------------------------------------------------------------- reading
 
-// too_large tells of a row that no statement can carry, and leaves it out: the others go on.
-static bool too_large(struct copying *c, struct slice key, uint64_t size)
+static uint64_t most_bytes(const struct copying *c)
 {
-    uint64_t most = channel_check(c->source)->max_packet;
-    if (channel_check(c->target)->max_packet < most)
-        most = channel_check(c->target)->max_packet;
-    if (size + PACKET_REST <= most)
-        return false;
+    uint64_t source = channel_check(c->source)->max_packet;
+    uint64_t target = channel_check(c->target)->max_packet;
+    return (source < target ? source : target) - PACKET_REST;
+}
+
+// tell_too_large tells of a row that no statement can carry. It is left out: the others go on.
+static void tell_too_large(struct copying *c, struct slice key)
+{
     struct bytes name = {0};
     log_escape(&name, key);
     atomic_fetch_add(&c->pass->counts.rejected, 1);
@@ -174,18 +237,38 @@ static bool too_large(struct copying *c, struct slice key, uint64_t size)
                  c->copy->from->conf->id, c->copy->to->conf->id, (int)name.len,
                  name.len ? name.data : "");
     bytes_fini(&name);
-    return true;
 }
 
-// passes_over counts a row of copy_page and tells whether it is none that is to be copied.
+// is_wanted: two rows that SQL wrote on two partitions in the same microsecond have equal versions
+// and may differ.
+static bool is_wanted(struct copying *c, struct slice key, uint64_t version)
+{
+    ptrdiff_t i = keys_find(&c->there, key);
+    if (i < 0 || c->there.version[i] < version)
+        return true;
+    if (c->there.version[i] == version)
+        return version_partition(version) == 0;
+    atomic_fetch_add(&c->pass->counts.conflicts, 1);
+    return false;
+}
+
+// passes_over tells whether a row is none that is to be copied; it counts those of copy_page.
 static bool passes_over(struct copying *c, const struct pair *pair)
 {
+    if (c->filters)
+        return !is_wanted(c, pair->key, pair->version);
     if (!c->wanted)
         return false;
     bytes_clear(c->at);
     bytes_append_slice(c->at, pair->key);
     c->looked_at++;
     return !c->wanted(c->copy, pair);
+}
+
+static bool is_full(const struct piece *piece, const struct pair *pair)
+{
+    return piece->count == COPY_MAX ||
+           (piece->count && piece->text.len + piece->entry.len + 2 * pair->size > PIECE_BYTES);
 }
 
 static enum error take_row(const struct row *row, void *context)
@@ -195,21 +278,13 @@ static enum error take_row(const struct row *row, void *context)
     enum error error = row_copy(row, &pair);
     if (error || passes_over(c, &pair))
         return error;
-    if (!pair.whole && pair.size > QUERY_LARGE)
-        return too_large(c, pair.key, pair.size) ? ERROR_NONE : keys_add(&c->large, pair.key, 0);
-    bool full = c->piece.count == COPY_MAX ||
-                (c->piece.count && c->piece.text.len + 2 * pair.size > PIECE_BYTES);
-    if (full && (error = write_piece(c, false)))
+    c->needed++;
+    if (!pair.whole && pair.size <= most_bytes(c))
+        return keys_add(&c->large, pair.key, 0);
+    if (pair.whole && is_full(&c->piece, &pair) && (error = write_piece(c, false)))
         return error;
-    struct row_at *at = &c->piece.row[c->piece.count];
-    at->version = pair.version;
-    at->begin = c->piece.text.len;
-    query_apply_row(&c->piece.text, &pair, !pair.whole || !row->field[1]);
-    at->end = c->piece.text.len;
-    if (pair.size > QUERY_LARGE && too_large(c, pair.key, at->end - at->begin))
-        c->piece.text.len = at->begin;
-    else
-        c->piece.count++;
+    if (!pair.whole || !add_row(c, &pair, most_bytes(c)))
+        tell_too_large(c, pair.key);
     return ERROR_NONE;
 }
 
@@ -219,17 +294,6 @@ static enum error fetch(struct copying *c, const struct slice *keys, size_t coun
     query_rows(&sql, keys, count, large);
     enum error error = pass_do(c->pass, c->copy->from, c->source, &sql, take_row, c);
     bytes_fini(&sql);
-    return error;
-}
-
-static enum error fetch_wanted(struct copying *c)
-{
-    enum error error = ERROR_NONE;
-    if (c->wanted_keys.count)
-        error = fetch(c, c->wanted_keys.key, c->wanted_keys.count, false);
-    keys_settle(&c->large);
-    for (size_t i = 0; i < c->large.count && !error; i++)
-        error = fetch(c, &c->large.key[i], 1, true);
     return error;
 }
 
@@ -247,46 +311,17 @@ static enum error take_version(const struct row *row, void *context)
 static enum error look(struct copying *c, struct peer *peer, struct channel *channel,
                        struct keys *versions)
 {
-    struct keys *keys = c->copy->keys;
     keys_clear(versions);
     bytes_clear(&c->sql);
-    query_versions(&c->sql, keys->key, keys->count);
+    query_versions(&c->sql, c->copy->keys, c->copy->count);
     enum error error = pass_do(c->pass, peer, channel, &c->sql, take_version, versions);
     keys_sort(versions);
     return error;
 }
 
-// look_here reads the versions at the source; keys without a row may be such that SQL removed.
-static enum error look_here(struct copying *c)
-{
-    const struct copy *copy = c->copy;
-    enum error error = look(c, copy->from, c->source, &c->here);
-    bool removed = false;
-    if (!error && c->here.count < copy->keys->count && !c->pass->options.dry_run)
-        error = materialise_needed(c->pass, copy->from, c->source, copy->keys->key,
-                                   copy->keys->count, &removed);
-    if (error || !removed)
-        return error;
-    error = materialise(c->pass, copy->from, c->source);
-    return error ? error : look(c, copy->from, c->source, &c->here);
-}
-
-// is_wanted: two rows that SQL wrote on two partitions in the same microsecond have equal versions
-// and may differ.
-static bool is_wanted(struct copying *c, struct slice key, uint64_t version)
-{
-    ptrdiff_t i = keys_find(&c->there, key);
-    if (i < 0 || c->there.version[i] < version)
-        return true;
-    if (c->there.version[i] == version)
-        return version_partition(version) == 0;
-    atomic_fetch_add(&c->pass->counts.conflicts, 1);
-    return false;
-}
-
 static enum error compare(struct copying *c)
 {
-    enum error error = look_here(c);
+    enum error error = look(c, c->copy->from, c->source, &c->here);
     if (!error && c->here.count)
         error = look(c, c->copy->to, c->target, &c->there);
     for (size_t i = 0; i < c->here.count && !error; i++)
@@ -296,23 +331,48 @@ static enum error compare(struct copying *c)
     return error;
 }
 
-static enum error want_all(struct copying *c)
+static enum error fetch_large(struct copying *c)
 {
     enum error error = ERROR_NONE;
-    for (size_t i = 0; i < c->copy->keys->count && !error; i++)
-        error = keys_add(&c->wanted_keys, c->copy->keys->key[i], 0);
-    keys_settle(&c->wanted_keys);
+    keys_settle(&c->large);
+    for (size_t i = 0; i < c->large.count && !error; i++)
+        error = fetch(c, &c->large.key[i], 1, true);
+    return error;
+}
+
+// fetch_all fetches all rows; those that are not known to be needed are compared as they come.
+static enum error fetch_all(struct copying *c)
+{
+    enum error error = ERROR_NONE;
+    c->filters = !c->copy->known;
+    if (c->filters)
+        error = look(c, c->copy->to, c->target, &c->there);
+    if (!error)
+        error = fetch(c, c->copy->keys, c->copy->count, false);
+    c->filters = false;
+    return error;
+}
+
+static enum error fetch_wanted(struct copying *c)
+{
+    enum error error = compare(c);
+    if (!error && c->wanted_keys.count)
+        error = fetch(c, c->wanted_keys.key, c->wanted_keys.count, false);
     return error;
 }
 
 static enum error copy_all(struct copying *c)
 {
+    const struct copy *copy = c->copy;
+    bool at_once = copy->known || (copy->mostly && *copy->mostly);
     enum error error = ERROR_NONE;
-    if (c->copy->keys->count)
-        error = c->copy->known ? want_all(c) : compare(c);
+    if (copy->count)
+        error = at_once ? fetch_all(c) : fetch_wanted(c);
+    if (copy->mostly)
+        *copy->mostly = c->needed > copy->count / 2;
     if (!error)
-        error = fetch_wanted(c);
-    if (!error && (c->piece.count || c->copy->cursor))
+        error = fetch_large(c);
+    if (!error && (c->piece.count || copy->cursor))
         error = write_piece(c, true);
     return error;
 }
@@ -325,7 +385,7 @@ static enum error copy_some(struct copying *c, struct slice to)
     bytes_fini(&sql);
     c->wanted = NULL;
     if (!error)
-        error = fetch_wanted(c); // large values
+        error = fetch_large(c);
     if (!error && c->piece.count)
         error = write_piece(c, true);
     if (c->looked_at < COPY_MAX)
@@ -339,6 +399,8 @@ static struct copying *begin_copying(const struct copy *copy)
     if (!c)
         return NULL;
     c->copy = copy;
+    c->logged = copy->to->trusted;
+    c->left_out = copy->left_out && *copy->left_out;
     c->pass = hand_pass(copy->hand);
     c->source = hand_channel(copy->hand, copy->from);
     c->target = hand_channel(copy->hand, copy->to);
@@ -359,6 +421,7 @@ static void end_copying(struct copying *c)
     keys_fini(&c->wanted_keys);
     keys_fini(&c->large);
     bytes_fini(&c->piece.text);
+    bytes_fini(&c->piece.entry);
     bytes_fini(&c->sql);
     free(c);
 }

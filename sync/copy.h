@@ -6,7 +6,6 @@
 
 #include "store/pair.h"
 #include "sync/crew.h"
-#include "sync/keys.h"
 #include "sync/pass.h"
 
 enum {
@@ -17,12 +16,16 @@ struct copy {
     struct hand *hand;
     struct peer *from;
     struct peer *to;
-    struct keys *keys; // sorted, at most COPY_MAX; not for copy_page
-    bool known;        // the rows are known to be needed; else versions are compared first
-    bool repairs;      // counts as repaired instead of copied
+    const struct slice *keys; // sorted, distinct; not for copy_page
+    size_t count;             // at most COPY_MAX
+    bool known;               // the rows are known to be needed; else versions are compared
+    bool repairs;             // counts as repaired instead of copied
+    // Whether most rows were needed the time before, and are this time: they are fetched at once
+    // then, before it is known. NULL: never.
+    bool *mostly;
     // Stored together with the last rows, or alone; NULL for none.
     const struct cursor *cursor;
-    // Stored instead when rows had to be left out, and *left_out set.
+    // Stored instead when rows had to be left out, now or (*left_out) before.
     const struct cursor *held;
     bool *left_out;
 };

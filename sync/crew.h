@@ -19,6 +19,11 @@ void crew_free(struct crew **crew);
 void crew_run(struct crew *crew, size_t count,
               void (*work)(struct hand *hand, size_t i, void *context), void *context);
 
+// crew_share does the same from inside work: the hand does it with those that have nothing else to
+// do. Not from inside shared work.
+void crew_share(struct hand *hand, size_t count,
+                void (*work)(struct hand *hand, size_t i, void *context), void *context);
+
 // hand_channel returns the hand's channel to a partition, opened when first asked for; NULL when
 // the partition is away.
 struct channel *hand_channel(struct hand *hand, struct peer *peer);

@@ -1,26 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "sync/fill.h"
 
-#include <stdlib.h>
-
 #include "store/query.h"
 #include "store/slot.h"
 #include "store/version.h"
 #include "sync/copy.h"
 #include "sync/progress.h"
+#include "sync/ranges.h"
 
 enum {
-    SAMPLE_SLOTS = 16, // whose keys stand for all: every 1024th
-    SAMPLES_MIN = 32,  // a range is not worth it with fewer
+    RANGE_ROWS = 10000,
 };
 
-// The keys of one partition that go to another, in ranges of about the same size.
+// The keys of one partition that go to another.
 struct filling {
-    struct pass *pass;
     struct peer *from;
     struct peer *to;
-    struct keys sample;
-    size_t ranges;
+    struct ranges ranges;
 };
 
 // is_source: of all that have the row the first owner gives it.
@@ -38,68 +34,54 @@ static bool wanted(const struct copy *copy, const struct pair *pair)
 {
     struct pass *pass = hand_pass(copy->hand);
     unsigned slot = slot_of(pair->key);
-    bool dead = pair->expires == 1 ||
-                (pair->expires && pair->expires < (pass->floor >> VERSION_PARTITION_BITS) / 1000);
+    uint64_t floor_ms = (pass->floor >> VERSION_PARTITION_BITS) / 1000;
+    bool dead = pair->tombstone || (pair->expires && pair->expires <= floor_ms);
     return !(dead && pair->version < pass->floor) &&
            ring_owns(pass->ring, slot, copy->to->conf->id) &&
            is_source(pass, copy->from, copy->to, slot);
 }
 
-static enum error take_sample(const struct row *row, void *context)
+static enum error fill_range(struct hand *hand, struct filling *f, const struct range *range)
 {
-    struct slice key;
-    return row_key(row, 0, &key) ? ERROR_MALFORMED : keys_add(context, key, 0);
-}
-
-static void plan_ranges(struct filling *f)
-{
-    uint16_t slots[SAMPLE_SLOTS];
-    struct bytes sql = {0};
-    for (unsigned i = 0; i < SAMPLE_SLOTS; i++)
-        slots[i] = (uint16_t)(i * (SLOT_COUNT / SAMPLE_SLOTS));
-    query_list(&sql, slots, SAMPLE_SLOTS, 0);
-    if (pass_do(f->pass, f->from, f->from->control, &sql, take_sample, &f->sample))
-        keys_clear(&f->sample);
-    keys_sort(&f->sample);
-    f->ranges = f->sample.count / SAMPLES_MIN + 1;
-    if (f->ranges > 4 * f->pass->conf->sync.threads)
-        f->ranges = 4 * f->pass->conf->sync.threads;
-    bytes_fini(&sql);
-}
-
-// border returns the key at which range `i` ends, empty for the last.
-static struct slice border(const struct filling *f, size_t i)
-{
-    static const struct slice end = {0};
-    return i == f->ranges ? end : f->sample.key[f->sample.count * i / f->ranges];
-}
-
-static void fill_range(struct hand *hand, size_t i, void *context)
-{
-    struct filling *f = context;
+    struct pass *pass = hand_pass(hand);
     struct bytes at = {0};
     const struct copy copy = {
         .hand = hand, .from = f->from, .to = f->to, .known = true, .repairs = true};
-    if (i)
-        bytes_append_slice(&at, border(f, i));
     enum error error;
+    bytes_append_slice(&at, bytes_slice(&range->after));
     do {
-        error = copy_page(&copy, &at, border(f, i + 1), wanted);
-        progress_show(f->pass);
-    } while (!error && at.len && !pass_stopped(f->pass));
-    if (error)
-        atomic_store(&f->pass->verify_failed, true);
+        error = bytes_failed(&at) ? ERROR_MEMORY
+                                  : copy_page(&copy, &at, bytes_slice(&range->to), wanted);
+        progress_show(pass);
+    } while (!error && at.len && !pass_stopped(pass));
     bytes_fini(&at);
-    atomic_fetch_add(&f->pass->steps_done, 1);
+    atomic_fetch_add(&pass->steps_done, 1);
+    return error;
+}
+
+static void fill_ranges(struct hand *hand, size_t i, void *context)
+{
+    struct filling *f = context;
+    struct range range = {0};
+    enum error error = ERROR_NONE;
+    (void)i;
+    while (!error && ranges_next(&f->ranges, hand, &range))
+        error = fill_range(hand, f, &range);
+    if (error || f->ranges.error)
+        atomic_store(&hand_pass(hand)->verify_failed, true);
+    range_fini(&range);
 }
 
 static void fill_from(struct pass *pass, struct peer *from, struct peer *to)
 {
-    struct filling f = {.pass = pass, .from = from, .to = to};
-    plan_ranges(&f);
-    pass->steps_total = atomic_load(&pass->steps_done) + f.ranges;
-    crew_run(pass->crew, f.ranges, fill_range, &f);
-    keys_fini(&f.sample);
+    static const struct slice start = {0};
+    struct filling f = {.from = from, .to = to};
+    pass->steps_total = atomic_load(&pass->steps_done) + range_count(pass, from, RANGE_ROWS);
+    if (ranges_init(&f.ranges, from, RANGE_ROWS, start, SIZE_MAX))
+        atomic_store(&pass->verify_failed, true);
+    else
+        crew_run(pass->crew, pass->conf->sync.threads, fill_ranges, &f);
+    ranges_fini(&f.ranges);
 }
 
 static enum error take_flag(const struct row *row, void *context)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Filling a blank partition in the order of keys, which is twice as fast as slot by slot.
+// Filling a blank partition in the order of keys, without comparing.
 #ifndef SYNC_FILL_H
 #define SYNC_FILL_H
 

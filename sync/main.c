@@ -66,7 +66,7 @@ static error_t parse_argument(int key, char *value, struct argp_state *state)
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "read the configuration from FILE (configuration.cfg)", 0},
     {"dry-run", 'n', NULL, 0, "write nothing, print what would be done", 0},
-    {"verify", 'V', "all", 0, "compare all slots, not only a part of them", 0},
+    {"verify", 'V', "all", 0, "compare all rows, not only a part of them", 0},
     {"json", 'j', NULL, 0, "print a report as JSON", 0},
     {"quiet", 'q', NULL, 0, "no progress bar", 0},
     {"metrics", 'm', "FILE", 0, "write metrics to FILE, for node_exporter's textfile collector", 0},

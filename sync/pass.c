@@ -12,10 +12,10 @@
 #include "store/query.h"
 #include "sync/crew.h"
 #include "sync/fill.h"
-#include "sync/materialise.h"
 #include "sync/peer.h"
 #include "sync/progress.h"
 #include "sync/purge.h"
+#include "sync/settle.h"
 #include "sync/stream.h"
 #include "sync/verify.h"
 
@@ -156,8 +156,8 @@ static enum error init(struct pass *pass, const struct conf *conf, const struct 
     return error ? error : crew_new(pass, conf->sync.threads, &pass->crew);
 }
 
-// The order matters: nothing is counted as delivered that could have come after the mark, and
-// nothing is purged that was not delivered.
+// The order matters: what SQL wrote gets its log entries before the mark, nothing is counted as
+// delivered that could have come after the mark, and nothing is purged that was not delivered.
 static void run(struct pass *pass)
 {
     peers_connect(pass);
@@ -168,15 +168,16 @@ static void run(struct pass *pass)
     peers_read(pass);
     peers_judge_clocks(pass);
     peers_judge(pass);
+    settle_all(pass);
     peers_mark(pass);
     peers_doubt(pass);
     peers_number(pass);
-    materialise_all(pass);
     peers_settle(pass);
     if (pass->options.dry_run)
         streams_measure(pass);
     streams_run(pass);
     purge_raise_floor(pass);
+    purge_rows(pass);
     fill_blank(pass);
     verify_run(pass);
     peers_seeded(pass);
@@ -203,6 +204,7 @@ enum pass_exit pass_run(struct pass *pass, const struct conf *conf, const struct
 static void fini_peer(struct pass *pass, struct peer *peer)
 {
     channel_free(&peer->control);
+    bytes_fini(&peer->verified);
     for (unsigned i = 0; peer->reading && i < pass->partitions; i++)
         cursor_fini(&peer->reading[i].cursor);
     free(peer->reading);

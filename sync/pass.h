@@ -59,7 +59,7 @@ struct peer {
     uint32_t ring;
     uint64_t pass;
     uint64_t floor;
-    unsigned verified;
+    struct bytes verified;   // the key behind which the next pass goes on to compare; empty = start
     int64_t offset_us;       // its clock against ours
     struct reading *reading; // [partitions], by source - 1
     struct divert *divert;
@@ -83,6 +83,7 @@ struct pass_options {
 struct pass_counts {
     atomic_uint_least64_t copied;
     atomic_uint_least64_t repaired;
+    atomic_uint_least64_t stamped;
     atomic_uint_least64_t tombstones;
     atomic_uint_least64_t purged;
     atomic_uint_least64_t trimmed;
@@ -103,6 +104,7 @@ struct pass {
     uint64_t token;
     uint64_t number;
     uint64_t floor; // the floor of purged tombstones that is on all partitions
+    bool risen;     // it was raised in this pass
     uint64_t max_packet_needed;
     int64_t started_us;
     struct crew *crew;

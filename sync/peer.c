@@ -104,8 +104,8 @@ void peers_own(struct pass *pass)
 static enum error take_itself(const struct row *row, void *context)
 {
     struct peer *peer = context;
-    uint64_t n[8];
-    enum error error = row_numbers(row, 0, 8, n);
+    uint64_t n[7];
+    enum error error = row_numbers(row, 0, 7, n);
     if (error)
         return error;
     peer->present = n[0] != 0;
@@ -114,9 +114,10 @@ static enum error take_itself(const struct row *row, void *context)
     peer->ring = (uint32_t)n[3];
     peer->pass = n[4];
     peer->floor = n[5];
-    peer->verified = (unsigned)n[6];
-    peer->offset_us = (int64_t)n[7];
-    return ERROR_NONE;
+    peer->offset_us = (int64_t)n[6];
+    bytes_clear(&peer->verified);
+    bytes_append_slice(&peer->verified, row_bytes(row, 7));
+    return bytes_failed(&peer->verified) ? ERROR_MEMORY : ERROR_NONE;
 }
 
 struct taking {
@@ -265,7 +266,7 @@ static void doubt_peer(struct pass *pass, struct peer *peer)
     remembered(pass, peer, &last_pass, &floor);
     if (peer->trusted || (!peer->seeded && !stranger && !cursors && peer->floor >= floor))
         return;
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     if (stranger)
         query_set_id(&sql, peer->conf->id);
     query_set_doubted(&sql, floor);
@@ -290,7 +291,7 @@ static void number_peer(struct pass *pass, struct peer *peer)
     struct bytes sql = {0};
     if (!peer->trusted)
         return;
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     query_set_pass(&sql, pass->number);
     query_commit(&sql);
     // Not told of it, it must not be remembered for it either.
@@ -318,7 +319,7 @@ void peers_number(struct pass *pass)
 static void remember_others(struct pass *pass, struct peer *peer)
 {
     struct bytes sql = {0};
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     for (unsigned i = 0; i < pass->partitions; i++) {
         const struct peer *source = &pass->peer[i];
         if (source != peer && source->trusted && peer_up(source))
@@ -397,7 +398,7 @@ static void fill_range(struct pass *pass, struct peer *peer, uint64_t from, uint
                        unsigned *halves)
 {
     struct bytes sql = {0};
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     query_fill(&sql, from, to);
     query_commit(&sql);
     enum error error = pass_ask(pass, peer, peer->control, &sql, NULL, NULL);
@@ -465,7 +466,7 @@ static void tell_seeded(struct pass *pass, struct peer *peer)
     struct bytes sql = {0};
     if (peer->trusted)
         return;
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     query_set_seeded(&sql, pass->number, ring_fingerprint(pass->ring, peer->conf->id), pass->floor);
     query_commit(&sql);
     if (pass_do(pass, peer, peer->control, &sql, NULL, NULL))
@@ -479,7 +480,7 @@ static void store_cursors(struct pass *pass, struct peer *peer)
 {
     struct bytes sql = {0};
     unsigned stored = 0;
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     for (unsigned s = 0; s < pass->partitions; s++) {
         struct reading *reading = &peer->reading[s];
         const struct peer *source = &pass->peer[s];
@@ -526,7 +527,7 @@ static void clear_diverts(struct pass *pass, struct peer *peer)
 {
     struct bytes sql = {0};
     size_t cleared = 0;
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     for (size_t i = 0; i < peer->diverts; i++) {
         const struct divert *d = &peer->divert[i];
         if (!delivered(pass, peer, d->target))

@@ -19,8 +19,10 @@ static void draw(struct pass *pass, int64_t now)
     size_t total = pass->steps_total, done = atomic_load(&pass->steps_done);
     uint64_t rows = atomic_load(&pass->counts.copied) + atomic_load(&pass->counts.repaired);
     double seconds = (double)(now - pass->started_us) / 1e6;
-    if (total == 0 || done > total)
+    if (total == 0)
         return;
+    if (done > total) // it was estimated
+        total = done;
     int full = (int)(done * WIDTH / total);
     double left = done ? seconds / (double)done * (double)(total - done) : 0;
     fprintf(stderr, "\r[%.*s%*s] %3zu %%  %llu rows  %.0f rows/s  %.0f s left \033[K", full,

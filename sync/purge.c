@@ -51,7 +51,7 @@ static void tell_floor(struct hand *hand, size_t i, void *context)
     struct peer *peer = &pass->peer[i];
     const uint64_t *floor = context;
     struct bytes sql = {0};
-    query_guard(&sql, pass->token, 2);
+    query_guard(&sql, pass->token);
     query_set_floor(&sql, *floor);
     query_commit(&sql);
     if (pass_do(pass, peer, peer->control, &sql, NULL, NULL) == ERROR_NONE)
@@ -71,32 +71,68 @@ void purge_raise_floor(struct pass *pass)
     for (unsigned i = 0; i < pass->partitions; i++)
         if (pass->peer[i].floor > highest)
             highest = pass->peer[i].floor;
-    if (floor > highest)
+    pass->risen = floor > highest;
+    if (pass->risen)
         crew_run(pass->crew, pass->partitions, tell_floor, &floor);
     pass->floor = pass_all_up(pass) ? common_floor(pass) : pass->floor;
 }
 
 // ---------------------------------------------------------------- rows
 
-enum error purge_slots(struct pass *pass, struct peer *peer, struct channel *channel,
-                       unsigned first, unsigned last, uint64_t dead)
+static enum error take_count(const struct row *row, void *context)
+{
+    return row_numbers(row, 0, 1, context);
+}
+
+// purge_pieces deletes the `dead` rows of a partition.
+static void purge_pieces(struct pass *pass, struct peer *peer, uint64_t dead)
 {
     struct bytes sql = {0};
     enum error error = ERROR_NONE;
-    query_guard(&sql, pass->token, 3);
-    query_purge(&sql, first, last, pass->floor, PIECE);
+    query_guard(&sql, pass->token);
+    query_purge(&sql, pass->floor, peer->mark, PIECE);
     query_commit(&sql);
     for (uint64_t gone = 0; gone < dead && !error && !pass_stopped(pass); gone += PIECE) {
         uint64_t now = dead - gone < PIECE ? dead - gone : PIECE;
         if (!pass->options.dry_run) {
             throttle_wait(&pass->throttle, now, 0);
-            error = retry_do(pass, peer, channel, &sql);
+            error = retry_do(pass, peer, peer->control, &sql);
         }
         if (!error)
             atomic_fetch_add(&pass->counts.purged, now);
     }
     bytes_fini(&sql);
-    return error;
+}
+
+static void purge_peer(struct hand *hand, size_t i, void *context)
+{
+    struct pass *pass = context;
+    struct peer *peer = &pass->peer[i];
+    struct bytes sql = {0};
+    uint64_t dead = 0;
+    (void)hand;
+    if (!peer_up(peer) || pass_stopped(pass))
+        return;
+    query_dead(&sql, pass->floor, peer->mark);
+    if (pass_do(pass, peer, peer->control, &sql, take_count, &dead) == ERROR_NONE && dead)
+        purge_pieces(pass, peer, dead);
+    bytes_fini(&sql);
+}
+
+// may_be_dead: the pass that raised the floor has purged what is below it, unless it was hindered;
+// then the floor is raised again before long. A partition that is to be filled comes from a backup.
+static bool may_be_dead(const struct pass *pass)
+{
+    bool rare = pass->options.dry_run || pass->options.verify_all;
+    for (unsigned i = 0; i < pass->partitions; i++)
+        rare |= peer_up(&pass->peer[i]) && !pass->peer[i].trusted;
+    return pass->floor && (pass->risen || rare);
+}
+
+void purge_rows(struct pass *pass)
+{
+    if (!pass->streams_failed && may_be_dead(pass))
+        crew_run(pass->crew, pass->partitions, purge_peer, pass);
 }
 
 // ---------------------------------------------------------------- logs
@@ -148,7 +184,7 @@ static enum error trim_page(struct pass *pass, struct peer *peer, struct head *h
     query_log_head(&sql, TRIM_PAGE);
     enum error error = pass_do(pass, peer, peer->control, &sql, take_head, head);
     bytes_clear(&sql);
-    query_guard(&sql, pass->token, 3);
+    query_guard(&sql, pass->token);
     query_trim(&sql, head->last);
     query_commit(&sql);
     if (!error && head->gone && !pass->options.dry_run)

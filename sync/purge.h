@@ -10,9 +10,8 @@
 // partitions, and sets pass->floor to what they all know.
 void purge_raise_floor(struct pass *pass);
 
-// purge_slots deletes the `dead` rows of slots first..last that were dead before the floor.
-enum error purge_slots(struct pass *pass, struct peer *peer, struct channel *channel,
-                       unsigned first, unsigned last, uint64_t dead) MUST_USE;
+// purge_rows deletes the rows that were dead before the floor.
+void purge_rows(struct pass *pass);
 
 // purge_trim_logs deletes the beginning of each log.
 void purge_trim_logs(struct pass *pass);

@@ -17,7 +17,7 @@ struct figure {
     uint64_t value;
 };
 
-enum { FIGURES = 7 };
+enum { FIGURES = 8 };
 
 static void figures_of(const struct pass *pass, struct figure figure[FIGURES])
 {
@@ -27,6 +27,8 @@ static void figures_of(const struct pass *pass, struct figure figure[FIGURES])
          atomic_load(&c->copied)},
         {"repaired", "Pairs that were brought where comparing found them lacking",
          atomic_load(&c->repaired) + atomic_load(&c->dropped)},
+        {"stamped", "Rows that SQL wrote and that were given their versions",
+         atomic_load(&c->stamped)},
         {"tombstones", "Tombstones made of rows that SQL deleted", atomic_load(&c->tombstones)},
         {"purged", "Tombstones and expired pairs deleted for good", atomic_load(&c->purged)},
         {"trimmed", "Entries deleted from the change logs", atomic_load(&c->trimmed)},

@@ -9,8 +9,9 @@ enum {
     TRIES = 4, // of a second each where a lock is waited for
 };
 
-static bool worth_another(unsigned code)
+bool retry_locked(const struct channel *channel)
 {
+    unsigned code = channel_code(channel);
     return code == CHANNEL_LOCK_WAIT || code == CHANNEL_DEADLOCK || code == CHANNEL_CHECKREAD;
 }
 
@@ -22,14 +23,14 @@ static void pause_before(unsigned try)
 }
 
 enum error retry_ask(struct pass *pass, struct peer *peer, struct channel *channel,
-                     const struct bytes *sql)
+                     const struct bytes *sql, channel_on_row *on_row, void *context)
 {
-    enum error error = pass_ask(pass, peer, channel, sql, NULL, NULL);
+    enum error error = pass_ask(pass, peer, channel, sql, on_row, context);
     for (unsigned try = 1; try < TRIES && error == ERROR_REJECTED; try++) {
-        if (pass_stopped(pass) || !worth_another(channel_code(channel)))
+        if (pass_stopped(pass) || !retry_locked(channel))
             break;
         pause_before(try);
-        error = pass_ask(pass, peer, channel, sql, NULL, NULL);
+        error = pass_ask(pass, peer, channel, sql, on_row, context);
     }
     return error;
 }
@@ -37,9 +38,9 @@ enum error retry_ask(struct pass *pass, struct peer *peer, struct channel *chann
 enum error retry_do(struct pass *pass, struct peer *peer, struct channel *channel,
                     const struct bytes *sql)
 {
-    enum error error = retry_ask(pass, peer, channel, sql);
+    enum error error = retry_ask(pass, peer, channel, sql, NULL, NULL);
     if (error == ERROR_REJECTED && !pass_stopped(pass))
-        pass_trouble(pass, worth_another(channel_code(channel)) ? PASS_BUSY : PASS_FAILED,
-                     "partition-%u: %s", peer->conf->id, channel_text(channel));
+        pass_trouble(pass, retry_locked(channel) ? PASS_BUSY : PASS_FAILED, "partition-%u: %s",
+                     peer->conf->id, channel_text(channel));
     return error;
 }

@@ -6,10 +6,13 @@
 #include "store/slot.h"
 #include "store/version.h"
 #include "sync/copy.h"
+#include "sync/keys.h"
 #include "sync/peer.h"
 
 enum {
-    PAGE = COPY_MAX,       // entries of a log at a time
+    PAGE_MIN = 100,  // entries of a log at a time; they may have 500 keys each
+    PAGE_MAX = 1600, // where they have few
+    PAGE_KEYS = 20000,
     RANGES = 100,          // gaps looked at in one statement
     LOOKBACK = 1000,       // how many numbers below the log's first may still come
     WAITING_MAX = 1000000, // changes counted for a partition that is away
@@ -27,53 +30,116 @@ struct stream {
     bool left_out;      // rows that the destination did not take yet
     uint64_t last;      // number of the page's last entry
 
-    size_t entries; // of the page
+    unsigned page;      // entries to ask for
+    size_t entries;     // of the page
+    atomic_bool mostly; // most of the rows are needed
+    atomic_bool page_left_out;
+    atomic_bool failed;
+    bool more; // there may be others behind it
     bool in_gaps;
     struct bytes sql;
 };
 
 // ---------------------------------------------------------------- pages
 
+static enum error store_cursor(struct stream *s, const struct cursor *cursor)
+{
+    const struct copy copy = {.hand = s->hand, .from = s->from, .to = s->to, .cursor = cursor};
+    return s->pass->options.dry_run ? ERROR_NONE : copy_run(&copy);
+}
+
+static enum error take_keys(struct stream *s, struct slice entry)
+{
+    struct slice key;
+    bool tombstone, malformed;
+    enum error error = ERROR_NONE;
+    while (!error && row_entry_key(&entry, &key, &tombstone, &malformed))
+        if (ring_owns(s->pass->ring, slot_of(key), s->to->conf->id))
+            error = keys_add(&s->keys, key, 0);
+    return error ? error : malformed ? ERROR_MALFORMED : ERROR_NONE;
+}
+
 static enum error take_entry(const struct row *row, void *context)
 {
     struct stream *s = context;
     uint64_t n[2];
-    struct slice key;
     if (row_numbers(row, 0, 2, n))
         return ERROR_MALFORMED;
     s->last = n[0];
     s->entries++;
     enum error error = s->in_gaps ? cursor_close(s->cursor, n[0], n[0])
                                   : cursor_take(s->cursor, n[0], s->from->mark_ms);
-    if (error || row_key(row, 2, &key)) // a filler, or an echo
-        return error;
-    if (!ring_owns(s->pass->ring, slot_of(key), s->to->conf->id))
-        return ERROR_NONE;
-    return keys_add(&s->keys, key, 0);
+    return error ? error : take_keys(s, row_bytes(row, 2));
+}
+
+// copy_portion copies the `i`th COPY_MAX keys of a page.
+static enum error copy_portion(struct stream *s, struct hand *hand, size_t i,
+                               const struct cursor *cursor)
+{
+    size_t first = i * COPY_MAX, left = s->keys.count - first;
+    bool mostly = atomic_load(&s->mostly), left_out = atomic_load(&s->page_left_out);
+    const struct copy copy = {.hand = hand,
+                              .from = s->from,
+                              .to = s->to,
+                              .keys = s->keys.key + first,
+                              .count = left < COPY_MAX ? left : COPY_MAX,
+                              .mostly = &mostly,
+                              .cursor = cursor,
+                              .held = &s->held,
+                              .left_out = &left_out};
+    enum error error = copy_run(&copy);
+    atomic_store(&s->mostly, mostly);
+    if (left_out)
+        atomic_store(&s->page_left_out, true);
+    return error;
+}
+
+static void run_portion(struct hand *hand, size_t i, void *context)
+{
+    struct stream *s = context;
+    if (!atomic_load(&s->failed) && copy_portion(s, hand, i, NULL))
+        atomic_store(&s->failed, true);
+}
+
+// copy_portions copies what the page names. The cursor goes along with the rows; where they need
+// several blocks, in one behind them.
+static enum error copy_portions(struct stream *s)
+{
+    size_t portions = (s->keys.count + COPY_MAX - 1) / COPY_MAX;
+    if (portions == 1)
+        return copy_portion(s, s->hand, 0, s->cursor);
+    atomic_store(&s->failed, false);
+    crew_share(s->hand, portions, run_portion, s);
+    if (atomic_load(&s->failed))
+        return ERROR_UNAVAILABLE;
+    return store_cursor(s, atomic_load(&s->page_left_out) ? &s->held : s->cursor);
 }
 
 // copy_page_of_log copies what the page names. If rows have to be left out (they lie in the future
 // by the destination's clock) the whole page stays a gap, to be read again.
 static enum error copy_page_of_log(struct stream *s)
 {
-    bool left_out = false;
+    atomic_store(&s->page_left_out, false);
     enum error error = s->in_gaps
                            ? ERROR_NONE
                            : cursor_miss(&s->held, s->held.high + 1, s->last, s->from->mark_ms);
     keys_sort(&s->keys);
-    const struct copy copy = {.hand = s->hand,
-                              .from = s->from,
-                              .to = s->to,
-                              .keys = &s->keys,
-                              .cursor = s->cursor,
-                              .held = &s->held,
-                              .left_out = &left_out};
     if (!error)
-        error = copy_run(&copy);
-    if (!error && left_out)
+        error = copy_portions(s);
+    if (!error && atomic_load(&s->page_left_out)) {
+        s->left_out = true;
         error = cursor_copy(s->cursor, &s->held);
-    s->left_out = s->left_out || left_out;
+    }
     return error;
+}
+
+// size_page finds out how many entries have about PAGE_KEYS keys.
+static void size_page(struct stream *s)
+{
+    if (s->keys.count > 2 * PAGE_KEYS && s->page > PAGE_MIN)
+        s->page /= 2;
+    else if (s->keys.count < PAGE_KEYS / 2 && s->more && s->page < PAGE_MAX)
+        s->page *= 2;
 }
 
 // read_page runs the statement in s->sql and copies what its entries name; the cursor goes along
@@ -86,6 +152,8 @@ static enum error read_page(struct stream *s)
     if (!error)
         error = pass_do(s->pass, s->from, s->source, &s->sql, take_entry, s);
     bytes_clear(&s->sql);
+    s->more = s->entries == s->page;
+    size_page(s);
     if (error || s->keys.count == 0)
         return error; // the cursor is stored at the end
     return copy_page_of_log(s);
@@ -96,9 +164,9 @@ static enum error read_log(struct stream *s)
     enum error error = ERROR_NONE;
     s->in_gaps = false;
     while (!error && s->cursor->high < s->from->mark && !pass_stopped(s->pass)) {
-        query_changes(&s->sql, s->cursor->high, s->from->mark, PAGE);
+        query_changes(&s->sql, s->cursor->high, s->from->mark, s->page);
         error = read_page(s);
-        if (s->entries < PAGE)
+        if (!s->more)
             break;
     }
     return error;
@@ -119,9 +187,9 @@ static enum error read_ranges(struct stream *s, const struct gap *gap, size_t co
         for (size_t i = 0; i < count; i++)
             query_or_between(&s->sql, copy[i].from, copy[i].to);
         bytes_append_char(&s->sql, ')');
-        query_limit(&s->sql, PAGE);
+        query_limit(&s->sql, s->page);
         error = read_page(s);
-    } while (!error && s->entries == PAGE && !pass_stopped(s->pass));
+    } while (!error && s->more && !pass_stopped(s->pass));
     return error;
 }
 
@@ -139,14 +207,6 @@ static enum error read_gaps(struct stream *s)
 }
 
 // ---------------------------------------------------------------- a stream
-
-static enum error store_cursor(struct stream *s)
-{
-    struct keys none = {0};
-    const struct copy copy = {
-        .hand = s->hand, .from = s->from, .to = s->to, .keys = &none, .cursor = s->cursor};
-    return s->pass->options.dry_run ? ERROR_NONE : copy_run(&copy);
-}
 
 static enum error take_hole(const struct row *row, void *context)
 {
@@ -195,7 +255,7 @@ static enum error follow(struct stream *s, bool present)
         error = read_log(s);
     if (!error)
         error = cursor_mark(s->cursor, s->from->mark, s->from->mark_ms);
-    return error ? error : store_cursor(s);
+    return error ? error : store_cursor(s, s->cursor);
 }
 
 static void run_stream(struct hand *hand, struct peer *from, struct peer *to)
@@ -207,6 +267,7 @@ static void run_stream(struct hand *hand, struct peer *from, struct peer *to)
                        .from = from,
                        .to = to,
                        .cursor = &reading->cursor,
+                       .page = PAGE_MIN,
                        .source = hand_channel(hand, from)};
     bool followed = from->trusted && to->trusted;
     enum error error = ERROR_UNAVAILABLE;
@@ -278,7 +339,7 @@ static void measure_away(struct pass *pass, struct peer *peer)
     for (unsigned i = 0; i < pass->partitions; i++) {
         struct bytes sql = {0};
         uint64_t count = 0;
-        query_waiting(&sql, last_ms * 1000 << VERSION_PARTITION_BITS, WAITING_MAX);
+        query_waiting(&sql, (last_ms + 1) * 1000 << VERSION_PARTITION_BITS, WAITING_MAX);
         if (peer_up(&pass->peer[i]) && pass_do(pass, &pass->peer[i], pass->peer[i].control, &sql,
                                                take_count, &count) == ERROR_NONE)
             peer->pending += count;

@@ -7,7 +7,7 @@
 #include "sync/pass.h"
 
 // streams_run reads all logs between partitions that are trusted. Where one is not, the cursor is
-// set to the mark (and not stored): comparing all slots does the rest.
+// set to the mark (and not stored): comparing all rows does the rest.
 void streams_run(struct pass *pass);
 
 // streams_measure fills in what each partition has not got: pending, lag.

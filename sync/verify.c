@@ -5,24 +5,23 @@
 
 #include "store/query.h"
 #include "store/slot.h"
+#include "sync/classes.h"
 #include "sync/compare.h"
 #include "sync/copy.h"
+#include "sync/keys.h"
 #include "sync/progress.h"
-#include "sync/purge.h"
+#include "sync/ranges.h"
 #include "sync/retry.h"
 
 enum {
-    CHUNK_MIN = 32, // slots of a task
-    CHUNK_MAX = 1024,
-    GROUP_ROWS = 2000,  // rows of several slots that are listed together
-    GROUP_SLOTS = 1024, // and slots, at most
-    BUCKETS = 64,       // directions in which rows of a group are copied at the same time
+    RANGE_ROWS = 4000, // of a range at first
+    LIST_ROWS = 8000,  // a range that differs is halved while it has more
+    BUCKETS = 64,      // directions in which rows of a range are copied at the same time
 };
 
 struct digest {
     uint64_t rows;
     uint64_t sum;
-    uint64_t dead;
 };
 
 // Rows on their way from one partition to another.
@@ -32,21 +31,23 @@ struct bucket {
     struct keys keys;
 };
 
-// A task: consecutive slots, all up partitions.
-struct chunk {
+// What a pass compares.
+struct comparing {
+    struct classes classes;
+    struct ranges ranges;
+};
+
+// The work of one hand: ranges, one after the other.
+struct work {
     struct hand *hand;
     struct pass *pass;
-    unsigned first;
-    unsigned last;
-    struct digest *digest; // [partitions][last - first + 1]
-    uint16_t slot[GROUP_SLOTS];
-    size_t slots;
-    uint64_t rows;     // of the group
-    struct keys *list; // [partitions]: what each has in the slots of the group
-    size_t *at;        // [partitions]: how far each list is merged
-    struct keys *drop; // [partitions]
-    struct side *side; // [partitions], of those that are up
-    unsigned *peer_of; // [partitions]: whose sides those are
+    struct comparing *comparing;
+    struct digest *digest; // [partitions][classes] of the range
+    struct keys *list;     // [partitions]: what each has in the range
+    size_t *at;            // [partitions]: how far each list is merged
+    struct keys *drop;     // [partitions]
+    struct side *side;     // [partitions], of those that are up
+    unsigned *peer_of;     // [partitions]: whose sides those are
     struct bucket bucket[BUCKETS];
     size_t buckets;
     struct bytes sql;
@@ -56,55 +57,48 @@ struct chunk {
 // ---------------------------------------------------------------- digests
 
 struct taking {
-    struct chunk *chunk;
-    struct digest *digest; // of the chunk's first slot
+    struct digest *digest; // of the first class
+    unsigned classes;
 };
 
 static enum error take_digest(const struct row *row, void *context)
 {
     struct taking *t = context;
-    uint64_t n[4];
-    if (row_numbers(row, 0, 4, n) || n[0] < t->chunk->first || n[0] > t->chunk->last)
+    uint64_t n[3];
+    if (row_numbers(row, 0, 3, n) || n[0] >= t->classes)
         return ERROR_MALFORMED;
-    t->digest[n[0] - t->chunk->first] = (struct digest){n[1], n[2], n[3]};
+    t->digest[n[0]] = (struct digest){n[1], n[2]};
     return ERROR_NONE;
 }
 
-static struct digest *digests_of(const struct chunk *c, unsigned peer)
+static struct digest *digests_of(const struct work *w, unsigned peer)
 {
-    return &c->digest[(size_t)peer * (c->last - c->first + 1)];
+    return &w->digest[(size_t)peer * w->comparing->classes.count];
 }
 
-static void read_digests(struct chunk *c, unsigned i)
+static void read_digests(struct work *w, unsigned i, const struct query_range *range)
 {
-    struct pass *pass = c->pass;
-    struct peer *peer = &pass->peer[i];
-    struct channel *channel = hand_channel(c->hand, peer);
-    struct taking taking = {c, digests_of(c, i)};
+    struct peer *peer = &w->pass->peer[i];
+    struct channel *channel = hand_channel(w->hand, peer);
+    struct taking taking = {digests_of(w, i), w->comparing->classes.count};
+    memset(taking.digest, 0, taking.classes * sizeof *taking.digest);
     if (!channel)
         return;
-    bytes_clear(&c->sql);
-    query_digest(&c->sql, c->first, c->last, pass->floor);
-    if (pass_do(pass, peer, channel, &c->sql, take_digest, &taking)) {
-        c->failed = true;
-        return;
-    }
-    uint64_t dead = 0;
-    for (unsigned s = 0; s <= c->last - c->first; s++)
-        dead += taking.digest[s].dead;
-    if (dead && purge_slots(pass, peer, channel, c->first, c->last, dead))
-        c->failed = true;
+    bytes_clear(&w->sql);
+    query_digest(&w->sql, range, bytes_slice(&w->comparing->classes.table), w->pass->floor);
+    if (pass_do(w->pass, peer, channel, &w->sql, take_digest, &taking))
+        w->failed = true;
 }
 
-// differs tells whether the owners of a slot have the same, and others nothing.
-static bool differs(const struct chunk *c, unsigned slot)
+// class_differs tells whether the owners of a class have the same, and others nothing.
+static bool class_differs(const struct work *w, unsigned class)
 {
     const struct digest *known = NULL;
-    for (unsigned i = 0; i < c->pass->partitions; i++) {
-        const struct digest *d = &digests_of(c, i)[slot - c->first];
-        if (!peer_up(&c->pass->peer[i]))
+    for (unsigned i = 0; i < w->pass->partitions; i++) {
+        const struct digest *d = &digests_of(w, i)[class];
+        if (!peer_up(&w->pass->peer[i]))
             continue;
-        if (!ring_owns(c->pass->ring, slot, i + 1)) {
+        if (!ring_owns(w->pass->ring, w->comparing->classes.slot[class], i + 1)) {
             if (d->rows)
                 return true;
             continue;
@@ -116,75 +110,100 @@ static bool differs(const struct chunk *c, unsigned slot)
     return false;
 }
 
+static bool differs(const struct work *w)
+{
+    for (unsigned class = 0; class < w->comparing->classes.count; class ++)
+        if (class_differs(w, class))
+            return true;
+    return false;
+}
+
+// most_rows returns the greatest number of rows that a partition has in the range, and which.
+static uint64_t most_rows(const struct work *w, struct peer **where)
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < w->pass->partitions; i++) {
+        uint64_t rows = 0;
+        for (unsigned class = 0; class < w->comparing->classes.count; class ++)
+            rows += digests_of(w, i)[class].rows;
+        if (rows <= most)
+            continue;
+        most = rows;
+        *where = &w->pass->peer[i];
+    }
+    return most;
+}
+
 // ---------------------------------------------------------------- acting
 
-static void flush(struct chunk *c)
+static void flush(struct work *w)
 {
-    for (size_t i = 0; i < c->buckets; i++) {
-        struct bucket *b = &c->bucket[i];
+    for (size_t i = 0; i < w->buckets; i++) {
+        struct bucket *b = &w->bucket[i];
         if (!b->keys.count)
             continue;
         keys_sort(&b->keys);
-        const struct copy copy = {.hand = c->hand,
+        const struct copy copy = {.hand = w->hand,
                                   .from = b->from,
                                   .to = b->to,
-                                  .keys = &b->keys,
+                                  .keys = b->keys.key,
+                                  .count = b->keys.count,
                                   .known = true,
                                   .repairs = true};
         if (copy_run(&copy))
-            c->failed = true;
+            w->failed = true;
         keys_clear(&b->keys);
     }
-    c->buckets = 0;
+    w->buckets = 0;
 }
 
-static struct bucket *bucket_of(struct chunk *c, struct peer *from, struct peer *to)
+static struct bucket *bucket_of(struct work *w, struct peer *from, struct peer *to)
 {
-    for (size_t i = 0; i < c->buckets; i++)
-        if (c->bucket[i].from == from && c->bucket[i].to == to)
-            return &c->bucket[i];
-    if (c->buckets == BUCKETS)
-        flush(c);
-    struct bucket *b = &c->bucket[c->buckets++];
+    for (size_t i = 0; i < w->buckets; i++)
+        if (w->bucket[i].from == from && w->bucket[i].to == to)
+            return &w->bucket[i];
+    if (w->buckets == BUCKETS)
+        flush(w);
+    struct bucket *b = &w->bucket[w->buckets++];
     b->from = from;
     b->to = to;
     return b;
 }
 
-static void send_key(struct chunk *c, struct peer *from, struct peer *to, struct slice key)
+static void send_key(struct work *w, struct peer *from, struct peer *to, struct slice key)
 {
-    struct bucket *b = bucket_of(c, from, to);
+    struct bucket *b = bucket_of(w, from, to);
     if (keys_add(&b->keys, key, 0))
-        c->failed = true;
+        w->failed = true;
     if (b->keys.count == COPY_MAX)
-        flush(c);
+        flush(w);
 }
 
-static void drop_piece(struct chunk *c, struct peer *peer, struct channel *channel, size_t first,
+static void drop_piece(struct work *w, struct peer *peer, struct channel *channel, size_t first,
                        size_t count)
 {
-    const struct keys *drop = &c->drop[peer->conf->id - 1];
-    bytes_clear(&c->sql);
-    query_guard(&c->sql, c->pass->token, 3);
-    query_drop(&c->sql, drop->key + first, drop->version + first, count);
-    query_commit(&c->sql);
-    if (!c->pass->options.dry_run && retry_do(c->pass, peer, channel, &c->sql))
-        c->failed = true;
+    const struct keys *drop = &w->drop[peer->conf->id - 1];
+    bytes_clear(&w->sql);
+    query_guard(&w->sql, w->pass->token);
+    query_drop(&w->sql, drop->key + first, drop->version + first, count, peer->mark);
+    query_commit(&w->sql);
+    if (!w->pass->options.dry_run && retry_do(w->pass, peer, channel, &w->sql))
+        w->failed = true;
     else
-        atomic_fetch_add(&c->pass->counts.dropped, count);
+        atomic_fetch_add(&w->pass->counts.dropped, count);
 }
 
-// drop_rows deletes what is to be dropped, once all the rest of the group is where it belongs.
-static void drop_rows(struct chunk *c)
+// drop_rows deletes what is to be dropped, once all the rest of the range is where it belongs.
+static void drop_rows(struct work *w)
 {
-    bool safe = !c->failed && atomic_load(&c->pass->counts.rejected) == 0;
-    for (unsigned i = 0; i < c->pass->partitions; i++) {
-        struct peer *peer = &c->pass->peer[i];
-        struct keys *drop = &c->drop[i];
-        struct channel *channel = safe && drop->count ? hand_channel(c->hand, peer) : NULL;
+    bool safe = !w->failed && atomic_load(&w->pass->counts.rejected) == 0;
+    for (unsigned i = 0; i < w->pass->partitions; i++) {
+        struct peer *peer = &w->pass->peer[i];
+        struct keys *drop = &w->drop[i];
+        struct channel *channel = safe && drop->count ? hand_channel(w->hand, peer) : NULL;
         keys_settle(drop);
         for (size_t first = 0; channel && first < drop->count; first += COPY_MAX)
-            drop_piece(c, peer, channel, first,
+            drop_piece(w, peer, channel, first,
                        drop->count - first < COPY_MAX ? drop->count - first : COPY_MAX);
         keys_clear(drop);
     }
@@ -201,195 +220,188 @@ static enum error take_listed(const struct row *row, void *context)
     return keys_add(context, key, version);
 }
 
-static void list_rows(struct chunk *c, unsigned i)
+static void list_rows(struct work *w, unsigned i, const struct query_range *range)
 {
-    struct peer *peer = &c->pass->peer[i];
-    struct channel *channel = hand_channel(c->hand, peer);
-    keys_clear(&c->list[i]);
-    c->at[i] = 0;
+    struct peer *peer = &w->pass->peer[i];
+    struct channel *channel = hand_channel(w->hand, peer);
+    keys_clear(&w->list[i]);
+    w->at[i] = 0;
     if (!channel)
         return;
-    bytes_clear(&c->sql);
-    query_list(&c->sql, c->slot, c->slots, c->pass->floor);
-    if (pass_do(c->pass, peer, channel, &c->sql, take_listed, &c->list[i]))
-        c->failed = true;
-    keys_sort(&c->list[i]);
+    bytes_clear(&w->sql);
+    query_list(&w->sql, range, w->pass->floor);
+    if (pass_do(w->pass, peer, channel, &w->sql, take_listed, &w->list[i]))
+        w->failed = true;
+    keys_sort(&w->list[i]);
 }
 
 // next_key returns the smallest key that is not merged yet.
-static bool next_key(const struct chunk *c, struct slice *key)
+static bool next_key(const struct work *w, struct slice *key)
 {
     bool found = false;
-    for (unsigned i = 0; i < c->pass->partitions; i++) {
-        const struct keys *list = &c->list[i];
-        if (c->at[i] == list->count || (found && slice_compare(list->key[c->at[i]], *key) >= 0))
+    for (unsigned i = 0; i < w->pass->partitions; i++) {
+        const struct keys *list = &w->list[i];
+        if (w->at[i] == list->count || (found && slice_compare(list->key[w->at[i]], *key) >= 0))
             continue;
-        *key = list->key[c->at[i]];
+        *key = list->key[w->at[i]];
         found = true;
     }
     return found;
 }
 
 // gather fills in the sides of a key and returns how many there are; *missing: an owner is not up.
-static unsigned gather(struct chunk *c, struct slice key, bool *missing)
+static unsigned gather(struct work *w, struct slice key, bool *missing)
 {
     unsigned slot = slot_of(key), count = 0;
     *missing = false;
-    for (unsigned i = 0; i < c->pass->partitions; i++) {
-        const struct peer *peer = &c->pass->peer[i];
-        const struct keys *list = &c->list[i];
-        bool has = c->at[i] < list->count && slice_equal(list->key[c->at[i]], key);
-        bool owner = ring_owns(c->pass->ring, slot, i + 1);
+    for (unsigned i = 0; i < w->pass->partitions; i++) {
+        const struct peer *peer = &w->pass->peer[i];
+        const struct keys *list = &w->list[i];
+        bool has = w->at[i] < list->count && slice_equal(list->key[w->at[i]], key);
+        bool owner = ring_owns(w->pass->ring, slot, i + 1);
         *missing |= owner && !peer_up(peer);
         if (peer_up(peer)) {
-            c->side[count] = (struct side){.owner = owner,
+            w->side[count] = (struct side){.owner = owner,
                                            .trusted = peer->trusted,
                                            .has = has,
-                                           .version = has ? list->version[c->at[i]] : 0};
-            c->peer_of[count++] = i;
+                                           .version = has ? list->version[w->at[i]] : 0};
+            w->peer_of[count++] = i;
         }
-        c->at[i] += has;
+        w->at[i] += has;
     }
     return count;
 }
 
-static void settle_key(struct chunk *c, struct slice key)
+static void settle_key(struct work *w, struct slice key)
 {
     bool missing, any = false;
-    unsigned newest, count = gather(c, key, &missing);
+    unsigned newest, count = gather(w, key, &missing);
     for (unsigned i = 0; i < count; i++)
-        any |= c->side[i].has;
+        any |= w->side[i].has;
     if (!any) // whoever had it went away just now
         return;
-    if (compare_sides(c->side, count, missing, c->pass->floor, &newest) == COMPARE_EQUAL)
+    if (compare_sides(w->side, count, missing, w->pass->floor, &newest) == COMPARE_EQUAL)
         return;
-    struct peer *from = &c->pass->peer[c->peer_of[newest]];
+    struct peer *from = &w->pass->peer[w->peer_of[newest]];
     for (unsigned i = 0; i < count; i++) {
-        unsigned at = c->peer_of[i];
-        if (c->side[i].fill)
-            send_key(c, from, &c->pass->peer[at], key);
-        if (c->side[i].drop && keys_add(&c->drop[at], key, c->side[i].version))
-            c->failed = true;
+        unsigned at = w->peer_of[i];
+        if (w->side[i].fill)
+            send_key(w, from, &w->pass->peer[at], key);
+        if (w->side[i].drop && keys_add(&w->drop[at], key, w->side[i].version))
+            w->failed = true;
     }
 }
 
-// settle_group lists the group's slots everywhere and brings the partitions together.
-static void settle_group(struct chunk *c)
+// settle_range lists a range everywhere and brings the partitions together.
+static void settle_range(struct work *w, const struct query_range *range)
 {
     struct slice key;
-    if (c->slots && !pass_stopped(c->pass)) {
-        for (unsigned i = 0; i < c->pass->partitions; i++)
-            list_rows(c, i);
-        while (!c->failed && next_key(c, &key))
-            settle_key(c, key);
-        flush(c);
-        drop_rows(c);
-        progress_show(c->pass);
+    for (unsigned i = 0; i < w->pass->partitions; i++)
+        list_rows(w, i, range);
+    while (!w->failed && next_key(w, &key))
+        settle_key(w, key);
+    flush(w);
+    drop_rows(w);
+    progress_show(w->pass);
+}
+
+// ---------------------------------------------------------------- ranges
+
+static void compare_range(struct work *w, const struct query_range *range);
+
+// halve compares the halves of a range that has so many rows on `peer`.
+static void halve(struct work *w, const struct query_range *range, struct peer *peer, uint64_t rows)
+{
+    struct bytes middle = {0};
+    bool found;
+    unsigned half = (unsigned)(rows / 2 < UINT32_MAX ? rows / 2 : UINT32_MAX);
+    if (range_border(w->hand, peer, range, half, &middle, &found))
+        w->failed = true;
+    else if (!found || slice_equal(bytes_slice(&middle), range->to)) // they are gone by now
+        settle_range(w, range);
+    else {
+        compare_range(w, &(struct query_range){range->after, bytes_slice(&middle)});
+        compare_range(w, &(struct query_range){bytes_slice(&middle), range->to});
     }
-    c->slots = 0;
-    c->rows = 0;
+    bytes_fini(&middle);
 }
 
-// ---------------------------------------------------------------- chunks
-
-static void add_slot(struct chunk *c, unsigned slot)
+static void compare_range(struct work *w, const struct query_range *range)
 {
-    uint64_t most = 0;
-    for (unsigned i = 0; i < c->pass->partitions; i++) {
-        uint64_t rows = digests_of(c, i)[slot - c->first].rows;
-        if (rows > most)
-            most = rows;
-    }
-    c->slot[c->slots++] = (uint16_t)slot;
-    c->rows += most;
-    if (c->rows >= GROUP_ROWS || c->slots == GROUP_SLOTS)
-        settle_group(c);
+    struct peer *peer = NULL;
+    if (w->failed || pass_stopped(w->pass))
+        return;
+    for (unsigned i = 0; i < w->pass->partitions; i++)
+        read_digests(w, i, range);
+    if (w->failed || !differs(w))
+        return;
+    uint64_t rows = most_rows(w, &peer);
+    if (rows > LIST_ROWS)
+        halve(w, range, peer, rows);
+    else
+        settle_range(w, range);
 }
 
-static void work_chunk(struct chunk *c)
+static bool init_work(struct work *w)
 {
-    for (unsigned i = 0; i < c->pass->partitions; i++)
-        read_digests(c, i);
-    for (unsigned slot = c->first; slot <= c->last && !c->failed; slot++)
-        if (differs(c, slot))
-            add_slot(c, slot);
-    if (!c->failed)
-        settle_group(c);
+    size_t n = w->pass->partitions;
+    w->digest = calloc(n * w->comparing->classes.count, sizeof *w->digest);
+    w->list = calloc(n, sizeof *w->list);
+    w->at = calloc(n, sizeof *w->at);
+    w->drop = calloc(n, sizeof *w->drop);
+    w->side = calloc(n, sizeof *w->side);
+    w->peer_of = calloc(n, sizeof *w->peer_of);
+    return w->digest && w->list && w->at && w->drop && w->side && w->peer_of;
 }
 
-static bool init_chunk(struct chunk *c)
+static void free_work(struct work *w)
 {
-    size_t n = c->pass->partitions;
-    c->digest = calloc(n * (c->last - c->first + 1), sizeof *c->digest);
-    c->list = calloc(n, sizeof *c->list);
-    c->at = calloc(n, sizeof *c->at);
-    c->drop = calloc(n, sizeof *c->drop);
-    c->side = calloc(n, sizeof *c->side);
-    c->peer_of = calloc(n, sizeof *c->peer_of);
-    return c->digest && c->list && c->at && c->drop && c->side && c->peer_of;
-}
-
-static void free_chunk(struct chunk *c)
-{
-    for (unsigned i = 0; c->list && i < c->pass->partitions; i++)
-        keys_fini(&c->list[i]);
-    for (unsigned i = 0; c->drop && i < c->pass->partitions; i++)
-        keys_fini(&c->drop[i]);
+    for (unsigned i = 0; w->list && i < w->pass->partitions; i++)
+        keys_fini(&w->list[i]);
+    for (unsigned i = 0; w->drop && i < w->pass->partitions; i++)
+        keys_fini(&w->drop[i]);
     for (size_t i = 0; i < BUCKETS; i++)
-        keys_fini(&c->bucket[i].keys);
-    bytes_fini(&c->sql);
-    free(c->digest);
-    free(c->list);
-    free(c->at);
-    free(c->drop);
-    free(c->side);
-    free(c->peer_of);
-    free(c);
+        keys_fini(&w->bucket[i].keys);
+    bytes_fini(&w->sql);
+    free(w->digest);
+    free(w->list);
+    free(w->at);
+    free(w->drop);
+    free(w->side);
+    free(w->peer_of);
+    free(w);
 }
 
-struct window {
-    struct pass *pass;
-    unsigned first;
-    unsigned count;
-    unsigned chunk;
-};
-
-// Slots are counted from the window's first one, and the window may go over the last slot: a chunk
-// does not.
-static void run_chunk(struct hand *hand, size_t i, void *context)
+static void compare_ranges(struct work *w)
 {
-    struct window *w = context;
-    struct pass *pass = w->pass;
-    unsigned first = w->first + (unsigned)i * w->chunk, last = first + w->chunk - 1;
-    if (last >= w->first + w->count)
-        last = w->first + w->count - 1;
-    struct chunk *c = calloc(1, sizeof *c);
-    if (c) {
-        c->hand = hand;
-        c->pass = pass;
-        c->first = first;
-        c->last = last;
-        c->failed = !init_chunk(c) || pass_stopped(pass);
-        if (!c->failed)
-            work_chunk(c);
+    struct range range = {0};
+    while (!w->failed && ranges_next(&w->comparing->ranges, w->hand, &range)) {
+        struct query_range borrowed = range_borrow(&range);
+        compare_range(w, &borrowed);
+        atomic_fetch_add(&w->pass->steps_done, 1);
+        progress_show(w->pass);
     }
-    if (!c || c->failed)
-        atomic_store(&pass->verify_failed, true);
-    if (c)
-        free_chunk(c);
-    atomic_fetch_add(&pass->steps_done, 1);
-    progress_show(pass);
+    range_fini(&range);
 }
 
-static void run_window(struct pass *pass, unsigned first, unsigned count)
+static void run_hand(struct hand *hand, size_t i, void *context)
 {
-    struct window w = {.pass = pass, .first = first, .count = count};
-    w.chunk = count / (2 * pass->conf->sync.threads);
-    w.chunk = w.chunk < CHUNK_MIN ? CHUNK_MIN : w.chunk > CHUNK_MAX ? CHUNK_MAX : w.chunk;
-    size_t chunks = (count + w.chunk - 1) / w.chunk;
-    pass->steps_total = atomic_load(&pass->steps_done) + chunks;
-    crew_run(pass->crew, chunks, run_chunk, &w);
+    struct pass *pass = hand_pass(hand);
+    struct work *w = calloc(1, sizeof *w);
+    bool failed = true;
+    (void)i;
+    if (w) {
+        *w = (struct work){.hand = hand, .pass = pass, .comparing = context};
+        w->failed = !init_work(w);
+        compare_ranges(w);
+        failed = w->failed;
+        free_work(w);
+    }
+    if (failed)
+        atomic_store(&pass->verify_failed, true);
 }
+
+// ---------------------------------------------------------------- a pass
 
 static bool wants_all(const struct pass *pass)
 {
@@ -399,42 +411,78 @@ static bool wants_all(const struct pass *pass)
     return all;
 }
 
-static void store_next(struct pass *pass, struct peer *peer, unsigned slot)
+static void store_next(struct pass *pass, struct peer *peer, struct slice key)
 {
     struct bytes sql = {0};
-    query_guard(&sql, pass->token, 2);
-    query_set_verified(&sql, slot);
+    query_guard(&sql, pass->token);
+    query_set_verified(&sql, key);
     query_commit(&sql);
     if (pass_do(pass, peer, peer->control, &sql, NULL, NULL))
         atomic_store(&pass->verify_failed, true);
     bytes_fini(&sql);
 }
 
-static void verify_part(struct pass *pass, struct peer *peer)
+// compare_all compares the ranges that were planned.
+static void compare_all(struct pass *pass, struct comparing *c)
 {
-    unsigned first = peer->verified % SLOT_COUNT, count = pass->conf->sync.verify;
-    if (count == 0)
-        return;
-    unsigned until_end = SLOT_COUNT - first;
-    run_window(pass, first, count < until_end ? count : until_end);
-    if (count > until_end)
-        run_window(pass, 0, count - until_end);
+    crew_run(pass->crew, pass->conf->sync.threads, run_hand, c);
+    if (c->ranges.error || pass_stopped(pass))
+        atomic_store(&pass->verify_failed, true);
+}
+
+// verify_all cuts the ranges by the rows of a partition that has all that it should, if there is
+// one.
+static void verify_all(struct pass *pass, struct peer *lowest, struct comparing *c)
+{
+    static const struct slice start = {0};
+    struct peer *peer = lowest;
+    for (unsigned i = pass->partitions; i-- > 0;)
+        if (peer_up(&pass->peer[i]) && pass->peer[i].trusted)
+            peer = &pass->peer[i];
+    pass->steps_total = atomic_load(&pass->steps_done) + range_count(pass, peer, RANGE_ROWS);
+    if (ranges_init(&c->ranges, peer, RANGE_ROWS, start, SIZE_MAX))
+        atomic_store(&pass->verify_failed, true);
+    else
+        compare_all(pass, c);
+}
+
+static void verify_part(struct pass *pass, struct peer *lowest, struct comparing *c)
+{
+    unsigned rows = pass->conf->sync.verify;
+    unsigned step = rows < RANGE_ROWS ? rows : RANGE_ROWS;
+    size_t count = (rows + step - 1) / step;
+    pass->steps_total = atomic_load(&pass->steps_done) + count;
+    if (ranges_init(&c->ranges, lowest, step, bytes_slice(&lowest->verified), count))
+        atomic_store(&pass->verify_failed, true);
+    else
+        compare_all(pass, c);
     if (!pass->verify_failed && !pass->options.dry_run)
-        store_next(pass, peer, (first + count) % SLOT_COUNT);
+        store_next(pass, lowest, bytes_slice(&c->ranges.rest.after));
+}
+
+static void verify(struct pass *pass, struct peer *lowest, struct comparing *c)
+{
+    if (classes_init(&c->classes, pass->ring, pass->partitions))
+        atomic_store(&pass->verify_failed, true);
+    else if (wants_all(pass))
+        verify_all(pass, lowest, c);
+    else
+        verify_part(pass, lowest, c);
+    ranges_fini(&c->ranges);
+    classes_fini(&c->classes);
 }
 
 void verify_run(struct pass *pass)
 {
+    struct comparing comparing = {0};
     struct peer *lowest = NULL;
     for (unsigned i = pass->partitions; i-- > 0;)
         if (peer_up(&pass->peer[i]))
             lowest = &pass->peer[i];
-    if (!lowest || pass_stopped(pass))
-        return;
-    if (wants_all(pass))
-        run_window(pass, 0, SLOT_COUNT);
-    else
-        verify_part(pass, lowest);
+    // What was rejected before would be again.
+    bool part = pass->conf->sync.verify && atomic_load(&pass->counts.rejected) == 0;
+    if (lowest && !pass_stopped(pass) && (part || wants_all(pass)))
+        verify(pass, lowest, &comparing);
     if (atomic_load(&pass->counts.rejected))
         atomic_store(&pass->verify_failed, true);
 }

@@ -160,7 +160,7 @@ static void option_set__holds_the_bounds_of_numbers(void **state)
         {OPTION_SYNC, "threads", "0", "1", "64", "65"},
         {OPTION_SYNC, "rows_per_second", NULL, "0", "1000000000", "1000000001"},
         {OPTION_SYNC, "bytes_per_second", NULL, "0", "16384M", "17179869185"},
-        {OPTION_SYNC, "verify", NULL, "0", "16384", "16385"},
+        {OPTION_SYNC, "verify", NULL, "0", "1000000000", "1000000001"},
         {OPTION_SYNC, "grace", NULL, "0", "24h", "86400001ms"},
         {OPTION_SYNC, "keep_log", NULL, "0", "720h", "2592000001ms"},
         {OPTION_PARTITION, "port", "0", "1", "65535", "65536"},

@@ -11,15 +11,15 @@
 
 enum {
     FAKE_ROWS_MAX = 512,
-    FAKE_FIELDS_MAX = 8,
+    FAKE_FIELDS_MAX = 9,
 };
 
 static struct {
     unsigned idle;    // connections that can take a statement
     struct bytes sql; // the last statement
     unsigned sent;    // statements so far
-    bool writes;      // the last statement writes, in `session`
-    struct session session;
+    struct pool_clock clock;
+    bool floor; // a floor was wanted when the clock was asked last
     pool_on_answer *on_answer;
     void *context;
 
@@ -44,19 +44,23 @@ unsigned pool_idle(const struct pool *pool)
     return fake.idle;
 }
 
-void pool_query(struct pool *pool, const struct session *session, struct slice sql,
-                pool_on_answer *on_answer, void *context)
+void pool_query(struct pool *pool, struct slice sql, pool_on_answer *on_answer, void *context)
 {
     (void)pool;
     assert(fake.idle && !fake.on_answer);
     bytes_clear(&fake.sql);
     bytes_append_slice(&fake.sql, sql);
-    fake.writes = session != NULL;
-    fake.session = session ? *session : (struct session){0};
     fake.on_answer = on_answer;
     fake.context = context;
     fake.idle--;
     fake.sent++;
+}
+
+void pool_clock(struct pool *pool, bool floor, struct pool_clock *clock)
+{
+    (void)pool;
+    fake.floor = floor;
+    *clock = fake.clock;
 }
 
 bool connection_row(struct connection *connection, struct row *row)

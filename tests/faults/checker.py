@@ -155,7 +155,8 @@ class Judge:
         if value.startswith(CORRUPT):
             yield Violation("corrupt", key, "these bytes were never written: %s" % value, [read])
             return
-        # A rename carries a value to another key of the same writer, and says so with an sql record for that key.
+        # A rename, which schema 3 took, carried a value to another key of the same writer, and said so with an sql record
+        # for that key. Schema 4 takes none: that record is refused then, and the value may not be there.
         writes = [w for w in self.wrote.get(value, ()) if w.key == key and (end is None or w.begin < end)]
         if not writes:
             yield Violation("never-written", key, "%s was never written here" % value, [read])
@@ -193,7 +194,7 @@ class Judge:
 
     def check_order(self, key):
         """A write begun after another's acknowledgement has the higher version. Not where SQL deletes too: a row that SQL
-        removed and HTTP made again keeps its own time until sync stamps it above the removal."""
+        removed and HTTP made again keeps its own time until burying puts it above the removal."""
         writes = self.acknowledged(key) if self.is_http(key) else []
         known = Known(events_of(writes), self.settle)
         for write in writes:

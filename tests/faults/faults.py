@@ -3,7 +3,7 @@
 
 Each is a small class; FAULTS lists them by name. `needs` names what the run has to have prepared: proxy (every
 partition behind proxy.py), net (every partition in a network namespace of its own, over TCP), clock (libfaketime), disk
-(partition 1 on a small tmpfs). A run is `run.Run`.
+(partition 1 on a small tmpfs), schema-3 (upgrade.py, before the daemons start). A run is `run.Run`.
 """
 import os
 import shutil
@@ -13,8 +13,9 @@ import threading
 import time
 
 from sql import OK, Connection, Holder
+from upgrade import SCHEMA_3
 
-from harness import wait_until
+from harness import DEFINITION, wait_until
 
 
 class Fault:
@@ -22,6 +23,7 @@ class Fault:
     hold = (3, 6)      # seconds between inject and heal
     lead = 0           # seconds before inject at which it wants to be made
     wipes = False      # it takes data away: only one such in a schedule
+    timed = True       # it happens at a moment of the plan
 
     def __init__(self, run, random):
         self.run, self.random = run, random
@@ -362,8 +364,30 @@ class HeldTransaction(Fault):
         self.holder.join(15)
 
 
+class DefineAgain(Fault):
+    """The definition is loaded once more, which may be done at any time."""
+
+    hold = (0.1, 0.2)
+
+    def inject(self):
+        self.loading = threading.Thread(target=self.sql, args=(definition(),), daemon=True)
+        self.loading.start()
+
+    def heal(self):
+        self.loading.join(60)
+
+
+class Upgrade(Fault):
+    """The partitions begin with schema 3, which SQL clients write to; then stop, load, start."""
+
+    needs = "schema-3"
+    timed = False
+
+
 class Nothing(Fault):
     """The load alone."""
+
+    timed = False
 
 
 FAULTS = {
@@ -396,6 +420,8 @@ FAULTS = {
     "read-only": ReadOnly,
     "locked-table": LockedTable,
     "held-transaction": HeldTransaction,
+    "define-again": DefineAgain,
+    "upgrade": Upgrade,
 }
 for _name, _fault in FAULTS.items():
     _fault.name = _name
@@ -403,6 +429,11 @@ SYNC_FAULTS = ("kill-sync", "two-syncs", "blank-partition", "restored-partition"
 SHORT = ("kill-partition", "kill-sync", "blank-partition")  # what `make check` runs
 FAULT_HELP = {name: (fault.__doc__ or "").strip().splitlines()[0] if fault.__doc__ else "" for name, fault in
               FAULTS.items()}
+
+
+def definition():
+    with open(DEFINITION, encoding="utf-8") as file:
+        return file.read()
 
 
 def missing(need):
@@ -413,6 +444,8 @@ def missing(need):
         return "needs ip and nft (tools/packages faults)"
     if need == "clock" and not faketime_library():
         return "needs libfaketime (tools/packages faults)"
+    if need == "schema-3" and not os.path.exists(SCHEMA_3):
+        return "needs %s" % SCHEMA_3
     return None
 
 

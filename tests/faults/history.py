@@ -110,7 +110,7 @@ class Row:
 
     @property
     def dead(self):
-        return self.expires == 1
+        return self.value is None
 
     def same(self, other):
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)

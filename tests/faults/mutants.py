@@ -107,8 +107,7 @@ class Model:
             create.begin = begin
 
     def final(self):
-        rows = {key: Row(key, value, version, expires=0 if value else 1) for key, (version, value) in
-                self.rows.items()}
+        rows = {key: Row(key, value, version) for key, (version, value) in self.rows.items()}
         return Final({id: {key: copy.copy(row) for key, row in rows.items()} for id in (1, 2, 3)}, {1: 0, 2: 0, 3: 0})
 
 
@@ -225,7 +224,7 @@ class MutantTest(CheckerTest):
         write = next(o for o in self.operations if o.kind == "create" and o.status == 201)
 
         def bury(_, row):
-            row.version, row.value, row.expires = row.version + 1024, None, 1
+            row.version, row.value = row.version + 1024, None
         self.change_rows(write.key, bury)
         self.assertFlags("lost", "created-lost")
 
@@ -234,7 +233,7 @@ class MutantTest(CheckerTest):
         old = max(p for p in self.model.past[write.key] if p[1])
 
         def revive(_, row):
-            row.version, row.value, row.expires = old[0], old[1], 0
+            row.version, row.value = old
         self.change_rows(write.key, revive)
         self.assertFlags("resurrected")
 
@@ -304,7 +303,7 @@ class MutantTest(CheckerTest):
 
     def test_a_replica_that_differs(self):
         for change in (lambda row: setattr(row, "type", "text/x"), lambda row: setattr(row, "created", 1),
-                       lambda row: setattr(row, "version", row.version + 1)):
+                       lambda row: setattr(row, "expires", 1), lambda row: setattr(row, "version", row.version + 1)):
             with self.subTest():
                 self.setUp()
                 change(self.final.partitions[2][self.last_write().key])
@@ -389,6 +388,19 @@ class MutantTest(CheckerTest):
         write = self.find(lambda o: o.kind == "sql" and o.value and self.model.rows[o.key][1] == o.value)
         write.status = 503
         self.assertFlags("refused-applied", "sql-resurrected")
+
+    def test_refused_rename_that_happened(self):
+        """The value has gone to another key."""
+        write = self.find(lambda o: o.kind == "sql" and o.value and self.model.rows[o.key][1] == o.value)
+        given = {"kind": "sql", "client": "sql-1", "status": 503, "partition": 2, "begin": self.model.time + 1,
+                 "end": self.model.time + 2}
+        self.operations += [Operation(key=write.key, **given), Operation(key="r/new", value=write.value, **given)]
+        self.assertEqual(set(), self.rules())
+        for rows in self.final.partitions.values():
+            row = rows[write.key]
+            rows["r/new"] = Row("r/new", write.value, row.version + 1024)
+            row.version, row.value = row.version + 1024, None
+        self.assertFlags("refused-applied", "sql-lost", "sql-resurrected")
 
 
 class FeedTest(CheckerTest):

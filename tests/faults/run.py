@@ -35,6 +35,7 @@ from history import Final, History  # noqa: E402
 from listen import Listener  # noqa: E402
 from load import Load  # noqa: E402
 from sql import Writer  # noqa: E402
+from upgrade import upgrade  # noqa: E402
 from world import (Clone, Partitions, Proxy, SyncRun, make_template, sync_is_there)  # noqa: E402
 
 CLIENTS = 64
@@ -42,6 +43,7 @@ LISTENERS = 4
 SECONDS = 45
 LEAD = 3           # seconds of load before the first fault
 CRON_SECONDS = 2.5
+VERIFY_ROWS = 20   # that a pass compares, of hundreds: the change logs have to bring everything
 CONVERGE_SECONDS = 60
 HEAR_SECONDS = 20
 MAX_STATEMENT = 80  # sync is killed before one of so many statements
@@ -59,7 +61,8 @@ class Plan:
         self.grace = self.random.choice(("0s", "1m"))
         self.transport = self.random.choice((None, "proxy", "net"))
         names = only or self.choose()
-        self.faults = sorted((self.moment(i, len(names)), name) for i, name in enumerate(names))
+        self.faults = sorted((self.moment(i, len(names)) if FAULTS[name].timed else 0, name)
+                             for i, name in enumerate(names))
         self.needs = {FAULTS[name].needs for name in names} - {None}
         if "freeze-server" in names:
             self.clones = 3
@@ -67,7 +70,8 @@ class Plan:
 
     def choose(self):
         """A random mix: at most one that takes data away."""
-        usable = [n for n, f in FAULTS.items() if n != "none" and f.needs in (None, "clock", "disk", self.transport)
+        usable = [n for n, f in FAULTS.items() if n != "none"
+                  and f.needs in (None, "clock", "disk", "schema-3", self.transport)
                   and not missing(f.needs) and (n not in SYNC_FAULTS or sync_is_there())]
         names = self.random.choices(usable, k=self.random.randrange(2, 6))
         wiping = [n for n in names if FAULTS[n].wipes]
@@ -151,10 +155,12 @@ class Run:
         self.clones = [Clone(self.nodes, n, self.overrides(), self.problems) for n in range(1, self.plan.clones + 1)]
         self.configs = {"this": self.clones[0].config, "other": os.path.join(self.directory, "other-host.cfg")}
         shutil.copy(self.clones[0].config, self.configs["other"])
+        if "schema-3" in self.plan.needs:
+            upgrade(self)
         for clone in self.clones:
             clone.restart()
         wait_for_partitions(self)
-        if self.has_sync:
+        if self.has_sync and not self.writers:
             self.settle_first()
 
     def settle_first(self):
@@ -165,7 +171,8 @@ class Run:
 
     def overrides(self):
         sections = {"store": {"timeout": "1s", "replicas": self.plan.replicas, "write_acks": self.plan.write_acks},
-                    "server": {"log_level": "info", "cache": self.plan.cache}, "sync": {"grace": self.plan.grace}}
+                    "server": {"log_level": "info", "cache": self.plan.cache},
+                    "sync": {"grace": self.plan.grace, "verify": VERIFY_ROWS}}
         for node in self.nodes.all():
             if self.network:
                 sections["partition-%d" % node] = {"socket": None, "host": self.network.address(node), "port": 3306}
@@ -177,18 +184,23 @@ class Run:
         """Load and faults."""
         began = time.monotonic()
         self.load = Load(CLIENTS, self.seed, self.clones, self.history, self.problems)
-        self.writers = [Writer(self.nodes, n, self.seed, self.history, self.problems, self.directory, self.paused)
-                        for n in self.nodes.all()]
         self.listeners = [Listener(n, self.seed, self.clones, self.history, self.problems) for n in range(LISTENERS)]
         for listener in self.listeners:
             listener.start()
         self.load.start()
-        for writer in self.writers:
-            writer.start()
+        if not self.writers:
+            self.start_writers()
         self.cron = threading.Thread(target=self.run_cron, daemon=True)
         self.cron.start()
         self.go_wrong(began)
         self.sleep_until(began + self.plan.seconds)
+
+    def start_writers(self, renames=False):
+        self.writers = [Writer(self.nodes, n, self.seed, self.history, self.problems, self.directory, self.paused)
+                        for n in self.nodes.all()]
+        for writer in self.writers:
+            writer.renames = renames
+            writer.start()
 
     def run_cron(self):
         while self.has_sync and not self.stopping.is_set():
@@ -197,7 +209,8 @@ class Run:
                 self.sync(deaths=self.sync_deaths)
 
     def go_wrong(self, began):
-        waiting = [(at - FAULTS[name].lead, at, name) for at, name in self.plan.faults if name != "none"]
+        waiting = [(at - FAULTS[name].lead, at, name) for at, name in self.plan.faults
+                   if FAULTS[name].timed]
         made = []
         deadline = began + self.plan.seconds
         while waiting or made or self.open_faults:
@@ -251,6 +264,7 @@ class Run:
             writer.stopping.set()
         for writer in self.writers:
             writer.join(60)
+            self.notes["renames refused"] += writer.refused
         self.stopping.set()
         self.cron.join(120)
         for fault in list(self.open_faults):
@@ -262,16 +276,16 @@ class Run:
         return self.final()
 
     def converge(self):
-        """Two passes that end well; a third, over all slots, that has nothing to do.
+        """Two passes that end well; a third, over all rows, that has nothing to do.
 
         With replicas = 2 SQL writers also write on partitions that do not own the key. Passes bring such rows to the
-        owners at once, but remove them where they stray only in the slots that they compare: let it be all of them."""
+        owners at once, but remove them where they stray only in the key ranges that they compare: let it be all."""
         deadline = time.monotonic() + CONVERGE_SECONDS
-        slots = [] if self.plan.replicas == "all" else ["--verify=all"]
+        rows = [] if self.plan.replicas == "all" else ["--verify=all"]
         good = tries = 0
         while good < 2:
             tries += 1
-            done = self.sync(*slots)
+            done = self.sync(*rows)
             good += done.code == 0
             if done.code and time.monotonic() > deadline:
                 self.problems.append("not converged %d s after healing: %s" % (CONVERGE_SECONDS, done.error.decode()))
@@ -289,7 +303,7 @@ class Run:
             self.problems.append("the third pass ended with %d: %s" % (done.code, done.error.decode()))
             return
         report = json.loads(done.out)
-        wrote = {name: report[name] for name in ("copied", "repaired", "tombstones") if report.get(name)}
+        wrote = {name: report[name] for name in ("copied", "repaired", "stamped", "tombstones") if report.get(name)}
         if wrote or before != [self.last_change(n) for n in self.nodes.all()]:
             self.problems.append("the third pass wrote: %r, log from %r to %r" % (
                 report, before, [self.last_change(n) for n in self.nodes.all()]))
@@ -302,6 +316,10 @@ class Run:
         floors = {n: self.nodes.floor(n) for n in self.nodes.all()}
         final = Final({n: self.nodes.rows(n) for n in self.nodes.all()}, floors, replicas, self.has_sync)
         final.save(os.path.join(self.directory, "final"))
+        for node in self.nodes.all() if self.has_sync else ():
+            keys = self.nodes.unsettled(node)
+            if keys:
+                self.problems.append("partition %d: not stamped or not buried: %s" % (node, ", ".join(keys[:20])))
         if self.has_sync and replicas == self.nodes.count:
             sums = {n: self.nodes.checksum(n, final.floor()) for n in self.nodes.all()}
             if len(set(sums.values())) > 1:
@@ -327,8 +345,7 @@ class Run:
         key = next((key for key, row in sorted(final.partitions[2].items()) if not row.dead), None)
         if not key or not self.has_sync:
             return
-        self.nodes.sql(2, "SET @sherd_apply = 3; UPDATE pairs SET v = CONCAT(v, '!') WHERE k = x'%s'"
-                       % key.encode().hex())
+        self.nodes.sql(2, "UPDATE pairs SET v = CONCAT(v, '!'), touched = NULL WHERE k = x'%s'" % key.encode().hex())
         changed = Final({**final.partitions, 2: self.nodes.rows(2)}, final.floors, final.replicas)
         rules = {v.rule for v in checker.check(self.history.operations, changed)}
         if not {"corrupt", "copies-differ"} <= rules:
@@ -346,7 +363,7 @@ class Run:
         return violations
 
     def read_partition_log(self, node):
-        """A trigger or a statement of ours that crashes the database would be a find too. That InnoDB ends itself where
+        """A function or a statement of ours that crashes the database would be a find too. That InnoDB ends itself where
         the disk has no room even for a rollback is its way, and a part of that fault."""
         before = ""
         with open(os.path.join(self.nodes.directory, "node-%d" % node, "mariadb.log"), encoding="utf-8",

@@ -4,6 +4,8 @@
 A Writer has keys of its own on one partition (r/PARTITION.GENERATION/N), so that what its last statement left is what
 has to be there in the end; and now and then it writes a key that HTTP clients write too (s/N). When its connection breaks
 nobody knows what became of the statement, nor when: it leaves these keys and takes new ones.
+
+Schema 4 refuses to rename a key. A rename is tried all the same, and is recorded as refused.
 """
 import os
 import random
@@ -20,6 +22,9 @@ STATUS = {OK: 200, FAILED: 503, BROKEN: 0}
 SECONDS = 4          # for a statement; then its connection is given up
 KEYS = 20
 SHARED_KEYS = 30
+RENAME_ERROR = 4025  # a CHECK failed
+# What a rename may fail with before anybody looks at the CHECK: it had to wait for a lock, or nothing can be written.
+OTHER_ERRORS = (1021, 1030, 1114, 1205, 1213, 1290, 1836)
 LARGE = 20000        # rows of a large transaction
 
 
@@ -29,6 +34,7 @@ class Connection:
     def __init__(self, nodes, node, seconds=SECONDS):
         command = nodes.client(node, "test_sherd", "--unbuffered", "--force", "--skip-reconnect", "--local-infile=1")
         self.seconds = seconds
+        self.error = 0  # the number of the last error
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
         self.buffer = b""
@@ -50,7 +56,7 @@ class Connection:
             if line is None or line.startswith((b"ERROR 2", b"ERROR 1053", b"ERROR 1317", b"ERROR 1927")):
                 return self.give_up()
             if line.startswith(b"ERROR "):
-                failed = True
+                failed, self.error = True, int(line.split()[1])
             elif line.startswith(b"done\t"):
                 return (FAILED, 0) if failed else (OK, int(line.split(b"\t")[1]))
 
@@ -95,10 +101,12 @@ class Writer(threading.Thread):
         self.connection = None
         self.generation = self.count = 0
         self.values = {}
-        self.stopping = threading.Event()
-        self.ways = (self.insert, self.insert, self.update, self.update, self.delete, self.replace, self.rename,
-                     self.update_ignore, self.load_data, self.transaction, self.transaction, self.shared, self.shared,
-                     self.shared_pair)
+        self.renames = False  # whether the table takes renames, as that of schema 3 does
+        self.refused = 0      # renames
+        self.stopping, self.resting = threading.Event(), threading.Event()
+        self.ways = (self.insert, self.insert, self.update, self.update, self.delete, self.clear, self.replace,
+                     self.rename, self.update_ignore, self.load_data, self.transaction, self.transaction, self.shared,
+                     self.shared, self.shared_pair)
 
     def run(self):
         try:
@@ -113,19 +121,31 @@ class Writer(threading.Thread):
 
     def step(self):
         way = self.random.choice(self.ways) if self.random.random() > 0.004 else self.large_rollback
-        if self.node in self.paused:
+        if self.rests():
             return
         if not self.connection or self.connection.broken:
             self.connect()
         if not self.connection.broken:
             way()
 
+    def rests(self):
+        """Whether it does nothing for now. Between two steps it has no transaction open."""
+        if self.node in self.paused:
+            self.resting.set()
+        else:
+            self.resting.clear()
+        return self.resting.is_set()
+
     def connect(self):
         self.connection = Connection(self.nodes, self.node)
-        self.generation += 1
-        self.values = {self.own(n): None for n in range(KEYS)}
+        self.move_on()
         if self.connection.broken:
             self.stopping.wait(0.3)
+
+    def move_on(self):
+        """Leaves its keys as they are and takes new ones."""
+        self.generation += 1
+        self.values = {self.own(n): None for n in range(KEYS)}
 
     def own(self, n):
         return "r/%d.%d/%d" % (self.node, self.generation, n)
@@ -169,15 +189,37 @@ class Writer(threading.Thread):
         key = self.any_key()
         self.change("DELETE FROM pairs WHERE k = '%s'" % key, [(key, None)])
 
+    def clear(self):
+        """A row without a value is a tombstone."""
+        key = self.any_key()
+        self.change("UPDATE pairs SET v = NULL WHERE k = '%s'" % key, [(key, None)])
+
     def replace(self):
         key, value = self.any_key(), self.next_value()
         self.change("REPLACE INTO pairs (k, v) VALUES ('%s', %s)" % (key, literal(value)), [(key, value)])
 
     def rename(self, ignore=""):
         key, to = self.any_key(alive=True), self.any_key()
-        if key and to != key:
-            self.change("UPDATE %s pairs SET k = '%s' WHERE k = '%s'" % (ignore, to, key),
-                        [(key, None), (to, self.values[key])])
+        if not key or to == key:
+            return
+        text = "UPDATE %s pairs SET k = '%s' WHERE k = '%s'" % (ignore, to, key)
+        effects = [(key, None), (to, self.values[key])]
+        if self.renames:
+            self.change(text, effects)
+        else:
+            self.refused_rename(text, effects, bool(ignore))
+
+    def refused_rename(self, text, effects, ignore):
+        """The CHECK fails before any unique key is looked at; under IGNORE that is a warning, and no row changes."""
+        begin = time.monotonic_ns()
+        outcome, rows = self.connection.run(text)
+        self.record(begin, FAILED, effects)  # whatever became of the connection, it was not applied
+        if outcome == OK and rows > 0:
+            self.problems.append("%s: a key could be renamed: %s" % (self.name, text))
+        elif outcome == FAILED and self.connection.error == RENAME_ERROR and not ignore:
+            self.refused += 1
+        elif outcome == FAILED and self.connection.error not in OTHER_ERRORS:
+            self.problems.append("%s: error %d: %s" % (self.name, self.connection.error, text))
 
     def update_ignore(self):
         self.rename("IGNORE")

@@ -116,6 +116,11 @@ class Partitions(Nodes):
             found[key] = Row(key, value, int(version), bytes.fromhex(kind).decode(), int(created), int(expires))
         return found
 
+    def unsettled(self, node):
+        """The keys of rows that SQL wrote and nobody stamped, and of those that it removed and nobody buried."""
+        return [bytes.fromhex(k).decode() for k, in self.sql(
+            node, "SELECT HEX(k) FROM pairs WHERE touched IS NOT NULL UNION ALL SELECT HEX(k) FROM removed")]
+
     def floor(self, node):
         rows = self.sql(node, "SELECT floor FROM sherd_partition")
         return int(rows[0][0]) if rows else 0
@@ -123,7 +128,7 @@ class Partitions(Nodes):
     def checksum(self, node, floor):
         """The server's own opinion of all rows, in one order."""
         rows = self.sql(node, "CREATE OR REPLACE TABLE sherd.canonical AS SELECT k, v, type, version, created, expires "
-                              "FROM pairs WHERE NOT (expires = 1 AND version < %d) ORDER BY k; "
+                              "FROM pairs WHERE NOT (v IS NULL AND version < %d) ORDER BY k; "
                               "CHECKSUM TABLE sherd.canonical; DROP TABLE sherd.canonical" % floor)
         return rows[0][1]
 

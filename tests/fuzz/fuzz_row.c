@@ -7,6 +7,7 @@
 
 #include "store/key.h"
 #include "store/row.h"
+#include "store/version.h"
 
 enum {
     FIELDS_MAX = 10,
@@ -74,24 +75,38 @@ static bool is_number(const struct made *m, unsigned i, uint64_t number)
     return same;
 }
 
+// is_version holds that a version is that of the column, or the effective one of a row that SQL
+// wrote: its time lies then in the version, or the version was there before.
+static bool is_version(const struct made *m, unsigned i, uint64_t version)
+{
+    unsigned long long stored;
+    if (!m->field[i + 1])
+        return is_number(m, i, version);
+    if (slice_number((struct slice){m->field[i], m->length[i]}, UINT64_MAX, &stored))
+        return false;
+    return m->length[i + 1] == 26 && version_partition(version) == 0 &&
+           (version > stored || stored >> 10 > version >> 10);
+}
+
 static void check_pair(const struct made *m)
 {
     struct pair pair;
     if (row_pair(&m->row, &pair))
         return;
-    assert(m->row.fields == 6 || m->row.fields == 8);
+    assert(m->row.fields == 7 || m->row.fields == 9);
     assert(key_valid(pair.key) && pair.type.len <= TYPE_MAX);
     assert(is_field(m, 0, pair.key) && is_field(m, 3, pair.type));
-    assert(is_number(m, 4, pair.version) && is_number(m, 5, pair.expires));
-    if (m->row.fields == 8)
-        assert(is_number(m, 6, pair.created));
+    assert(is_version(m, 4, pair.version) && is_number(m, 6, pair.expires));
+    if (m->row.fields == 9)
+        assert(is_number(m, 7, pair.created));
     else
         assert(!pair.dead);
-    assert(pair.whole == (m->field[1] != NULL || pair.expires == 1));
+    assert(pair.tombstone == (!m->field[1] && !m->field[2]));
+    assert(pair.whole == (m->field[1] != NULL || pair.tombstone));
     if (m->field[1])
         assert(is_field(m, 1, pair.value) && pair.size == pair.value.len);
     else
-        assert(pair.value.len == 0 && (!pair.whole || pair.size == 0));
+        assert(pair.value.len == 0 && (!pair.tombstone || pair.size == 0));
     if (m->field[2])
         assert(is_number(m, 2, pair.size));
     else
@@ -131,17 +146,66 @@ static void check_watch(const struct made *m)
     assert(is_number(m, 8, watch.now_us));
 }
 
+// check_keys holds that the keys of an entry lie in it one behind the other, each behind its
+// length.
+static void check_keys(struct slice keys)
+{
+    struct slice key, rest = keys;
+    bool tombstone, malformed;
+    while (row_entry_key(&rest, &key, &tombstone, &malformed)) {
+        size_t read = keys.len - rest.len;
+        assert(!malformed && key_valid(key));
+        assert(key.data > keys.data && key.data + key.len == rest.data);
+        assert(rest.data == keys.data + read && read >= key.len + 2);
+        assert(key.data[-1] == (tombstone ? '-' : '='));
+        struct slice digits = {keys.data, (size_t)(key.data - 1 - keys.data)};
+        unsigned long long len;
+        assert(!slice_number(digits, KEY_MAX, &len) && len == key.len);
+        keys = rest;
+    }
+    assert(malformed == (keys.len != 0) && rest.len == keys.len && rest.data == keys.data);
+}
+
 static void check_change(const struct made *m)
 {
     struct change change;
+    for (unsigned i = 0; i < m->row.fields; i++)
+        if (m->field[i])
+            check_keys((struct slice){m->field[i], m->length[i]});
     if (row_change(&m->row, &change))
         return;
-    assert(m->row.fields == 9 && change.op <= 255 && change.key.len <= KEY_MAX);
-    assert(is_number(m, 0, change.seq) && is_number(m, 2, change.version));
-    assert(change.there == (m->row.field[4] != NULL));
-    if (change.there)
-        assert(is_number(m, 4, change.pair.version) && is_number(m, 5, change.pair.expires) &&
-               change.pair.type.len <= TYPE_MAX);
+    assert(m->row.fields == 5 && change.op <= 255);
+    assert(is_number(m, 0, change.seq) && is_number(m, 1, change.op));
+    assert(is_number(m, 2, change.version) && is_field(m, 4, change.keys));
+}
+
+static void check_current(const struct made *m)
+{
+    struct current current;
+    const struct pair *pair = &current.pair;
+    if (row_current(&m->row, &current))
+        return;
+    assert(m->row.fields == 6 && key_valid(pair->key) && pair->type.len <= TYPE_MAX);
+    assert(is_field(m, 0, pair->key) && is_field(m, 4, pair->type));
+    assert(is_number(m, 1, current.seq) && is_number(m, 2, pair->version));
+    assert(is_number(m, 3, pair->expires) && pair->whole == (m->field[5] != NULL));
+    if (pair->whole)
+        assert(is_field(m, 5, pair->value));
+    else
+        assert(pair->value.data == NULL && pair->value.len == 0);
+}
+
+static void check_unstamped(const struct made *m)
+{
+    struct slice touched, key;
+    bool tombstone;
+    if (row_unstamped(&m->row, &touched, &key, &tombstone))
+        return;
+    assert(m->row.fields == 3 && touched.len == 26 && key_valid(key));
+    assert(is_field(m, 0, touched) && is_field(m, 1, key));
+    for (size_t i = 0; i < touched.len; i++)
+        assert(strchr("0123456789-: .", touched.data[i]) && touched.data[i]);
+    assert(is_number(m, 2, 0) == !tombstone);
 }
 
 static void check_copy(const struct made *m)
@@ -153,7 +217,8 @@ static void check_copy(const struct made *m)
     assert(is_field(m, 0, pair.key) && is_field(m, 3, pair.type));
     assert(is_number(m, 4, pair.version) && is_number(m, 5, pair.created));
     assert(is_number(m, 6, pair.expires));
-    assert(pair.whole == (m->field[1] != NULL || pair.expires == 1));
+    assert(pair.tombstone == (!m->field[1] && !m->field[2]));
+    assert(pair.whole == (m->field[1] != NULL || pair.tombstone));
 }
 
 static void check_fields(const struct made *m)
@@ -196,6 +261,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_stamp(&m);
     check_watch(&m);
     check_change(&m);
+    check_current(&m);
+    check_unstamped(&m);
     check_copy(&m);
     check_fields(&m);
     check_check(&m);

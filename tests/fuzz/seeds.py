@@ -10,6 +10,21 @@ from corpus import CASES, FUTURE, PAST, Bytewise  # noqa: E402
 from corpus_conf import CONFIGURATIONS  # noqa: E402
 from corpus_store import FORGED  # noqa: E402
 
+TOUCHED = b"2026-11-28 04:50:27.123456"
+ROWS = (  # of each kind that store/row.h reads; None is NULL
+    (b"key", b"value", b"5", b"text/plain", b"1025", None, b"0"),
+    (b"key", b"value", b"5", b"text/plain", b"1025", TOUCHED, b"0"),
+    (b"key", None, None, b"", b"1838941621374418947", TOUCHED, b"1", b"1024", b"1"),
+    (b"key", b"text/plain", b"1025", b"0"),
+    (b"0", b"3", b"1", b"1", b"4294967295", b"5", b"6", b"7", b"8"),
+    (b"9", b"129", b"1025", b"0", b"5=hello3-bye1=-"),
+    (b"9", b"0", b"1025", b"0", b""),
+    (b"key", b"9", b"2049", b"7", b"text/plain", b"value"),
+    (b"key", b"0", b"2049", b"1", b"", None),
+    (TOUCHED, b"key", b"1"),
+    (b"4", b"1", b"1", b"16777216", b"0", b"1", b"0", b"6", b"17"),
+)
+
 SMALL = 4096
 SOCKET_EVERY = 6  # of the cases; each is run many times before AFL++ begins
 
@@ -43,8 +58,9 @@ def seeds():
     for configuration in CONFIGURATIONS:
         if len(configuration.text) <= SMALL:
             yield "fuzz_conf", configuration.text
-    for fields in range(1, 13):  # a length before each
-        yield "fuzz_row", bytes([fields]) + b"".join(bytes([len(field)]) + field for field in [b"key", b"value", *[b"12345"] * (fields - 2)])
+    for row in ROWS:  # a length before each field
+        yield "fuzz_row", bytes([len(row)]) + b"".join(
+            b"\xff" if field is None else bytes([len(field)]) + field for field in row)
     for _, token in FORGED:
         yield "fuzz_token", token
 

@@ -167,6 +167,28 @@ class Freshness(WithCache):
         client.run("COMMIT")
         wait_until(lambda: self.server.get("a").body == b"2", 2, "the new value")
 
+    def test_nothing_is_served_while_a_change_has_no_version_yet(self):
+        """SQL commits a change, and another connection locks the row at once: nobody can give it a version."""
+        key = self.server.keys_on(1, 1, "k")[0]
+        writer, holder = Transaction(self.nodes, 1), Transaction(self.nodes, 1)
+        self.addCleanup(holder.end)
+        self.addCleanup(writer.end)
+        writer.run("BEGIN; UPDATE pairs SET v='new' WHERE k='%s'" % key)
+        self.warm(key)
+        locked = threading.Thread(target=lambda: holder.run("BEGIN; SELECT k FROM pairs WHERE k='%s' FOR UPDATE" % key))
+        locked.start()
+        wait_until(lambda: self.nodes.sql(1, "SELECT COUNT(*) FROM information_schema.innodb_trx"
+                                             " WHERE trx_state='LOCK WAIT'") == [["1"]], 5, "it waits for the row")
+        writer.run("COMMIT")
+        committed = time.monotonic()
+        locked.join()
+        while time.monotonic() < committed + 1:
+            asked, answer = time.monotonic(), self.server.get(key)
+            if asked > committed + 0.3:
+                self.assertEqual((answer.body, self.from_memory(answer)), (b"new", None))
+        holder.run("COMMIT")
+        self.assertEqual(self.warm(key).body, b"new")
+
     def test_a_trimmed_log_empties_memory(self):
         key = self.server.keys_on(1, 1, "k")[0]
         self.warm(key)

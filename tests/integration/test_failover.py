@@ -73,10 +73,9 @@ class FailoverTest(SherdTest):
 
     def apply(self, node, key, value, version, expires=0):
         """Brings a row to a node as sync does; a value of None makes a tombstone."""
-        value, expires = ("NULL", 1) if value is None else (sql_bytes(value), expires)
-        self.nodes.sql(node, "SET @sherd_apply = 2; REPLACE INTO pairs (k, v, type, version, created, expires)"
-                             " VALUES (%s, %s, 'text/plain', %d, %d, %d)"
-                       % (sql_bytes(key), value, version, version, expires))
+        self.nodes.sql(node, "SET @sherd_purges = 1; REPLACE INTO pairs (k, v, type, version, created, expires, touched)"
+                             " VALUES (%s, %s, 'text/plain', %d, %d, %d, NULL)"
+                       % (sql_bytes(key), "NULL" if value is None else sql_bytes(value), version, version, expires))
 
     def new_version(self, node):
         rows = self.nodes.sql(node, "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) << 10")
@@ -703,7 +702,7 @@ class Blank(FailoverTest):
         key = self.keys(1)[0]
         version = self.new_version(2)
         self.apply(2, key, b"old", 1000 << 10)
-        self.nodes.sql(HOME, "SET @sherd_apply = 3; DELETE FROM pairs WHERE k = '%s'" % key)
+        self.nodes.sql(HOME, "SET @sherd_purges = 1; DELETE FROM pairs WHERE k = '%s'" % key)
         for node in self.nodes.all():
             self.nodes.sql(node, "UPDATE sherd_partition SET floor = %d, seeded = %d" % (version, node != HOME))
         self.wait_trusted(False, True, True)
@@ -845,8 +844,8 @@ class Listing(FailoverTest):
         count = 30000
         version = self.new_version(1)
         for node in self.nodes.all():
-            self.nodes.sql(node, "SET @sherd_apply = 3; INSERT INTO pairs (k, v, type, version, created)"
-                                 " SELECT CONCAT('%s', LPAD(seq, 6, '0')), 'v', '', %d, %d FROM seq_1_to_%d"
+            self.nodes.sql(node, "INSERT INTO pairs (k, v, type, version, created, touched)"
+                                 " SELECT CONCAT('%s', LPAD(seq, 6, '0')), 'v', '', %d, %d, NULL FROM seq_1_to_%d"
                            % ("long/" * 40, version, version, count))
         with self.server.wire(30) as wire:
             wire.send(b"GET /keys HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n")

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """One key: exact statuses, versions, conditions, expiry, and rows that SQL clients write."""
 import email.utils
+import os
+import subprocess
 import time
 import unittest
 
+import harness
 from harness import SherdTest, concurrently, wait_until
 
+SYNC = os.environ.get("SHERD_SYNC") or os.path.join(os.path.dirname(harness.BINARY), "sherd-sync")
 WRITERS = 32
 
 
@@ -297,24 +301,36 @@ class Sql(SherdTest):
         self.assertEqual("application/octet-stream", answer.header("Content-Type"))
         self.assertGreater(int(answer.version_tag), int(self.first.version_tag))
 
-    def test_a_rename_is_seen(self):
-        other = next(k for k in ("r-%d" % i for i in range(99)) if self.put(k, b"").partition == self.home)
-        self.sql("DELETE FROM pairs WHERE k = '%s'; UPDATE pairs SET k = '%s' WHERE k = 'k'" % (other, other))
-        self.check(self.server.get("k"), 404)
-        self.assertEqual(b"old", self.value(other))
+    def test_a_rename_is_refused(self):
+        other = next(k for k in ("r-%d" % i for i in range(99)) if self.put(k, b"there").partition == self.home)
+        self.sql("DELETE FROM pairs WHERE k = '%s'" % other)
+        with self.assertRaisesRegex(AssertionError, "ERROR 4025 .*a_key_cannot_be_renamed_use_INSERT_and_DELETE"):
+            self.sql("UPDATE pairs SET k = '%s' WHERE k = 'k'" % other)
+        self.check(self.server.get(other), 404)
+        answer = self.check(self.server.get("k"), 200)
+        self.assertEqual((b"old", self.first.version_tag), (answer.body, answer.version_tag))
 
     def test_a_version_of_the_clients_own_is_not_taken(self):
         self.sql("UPDATE pairs SET version = 18446744073709551615 WHERE k = 'k'")
         self.assertLess(int(self.server.get("k").version_tag), 2 ** 63)
         self.check_new_version()
 
+    def sync(self):
+        subprocess.run([SYNC, "--config", self.server.config], env=self.server.environment, check=True, timeout=60)
+
     def test_every_write_of_anybody_is_in_the_change_log(self):
+        self.sync()
         self.sql("TRUNCATE changes")
         self.put("k", b"http")
         self.sql("UPDATE pairs SET v = 'sql' WHERE k = 'k'")
+        self.sync()  # what SQL wrote is logged when it is stamped
         self.check(self.server.delete("k"), 204)
+        self.sql("INSERT INTO pairs (k, v) VALUES ('k', 'sql') ON DUPLICATE KEY UPDATE v = VALUES(v)")
+        self.sync()
         self.sql("DELETE FROM pairs WHERE k = 'k'")
-        self.assertEqual([["1"], ["1"], ["2"], ["3"]], self.sql("SELECT op FROM changes WHERE k = 'k' ORDER BY seq"))
+        self.sync()
+        log = self.sql("SELECT op, ks FROM changes WHERE ks <> '' ORDER BY seq")
+        self.assertEqual([["1", "1=k"], ["1", "1=k"], ["1", "1-k"], ["1", "1=k"], ["1", "1-k"]], log)
 
 
 class Refusals(SherdTest):

@@ -226,7 +226,8 @@ static void batch_fill__stops_before_too_many_bytes(void **state)
 
     f = fixture_new(BATCH_MAX);
     for (size_t i = 0; i < 16; i++)
-        add_value(f, (char[]){(char)('a' + i), '\0'}, QUERY_LARGE - 1); // with keys exactly a MiB
+        add_value(f, (char[]){(char)('a' + i), '\0'},
+                  QUERY_LARGE - 2); // with keys, twice, exactly a MiB
     add_value(f, "z", 0);
     assert_int_equal(batch_fill(f->batch, &f->queue), 16);
     EXPECT_QUEUE(f, 16);
@@ -402,8 +403,8 @@ static void batch_run__gives_each_read_its_pair(void **state)
     add_all(f, OPERATION_HEAD, "a");
     run(f);
     assert_int_equal(f->sent[0].ended, 0); // never inside the call
-    FAKE_ROW("c", "see", "3", "t", "9", "0");
-    FAKE_ROW("a", "ay", "2", "t", "8", "0");
+    FAKE_ROW("c", "see", "3", "t", "9", NULL, "0");
+    FAKE_ROW("a", "ay", "2", "t", "8", NULL, "0");
     fake_answer(&done);
     expect_error(&f->sent[0], ERROR_NONE);
     assert_true(f->sent[0].outcome.found);
@@ -436,22 +437,90 @@ static void batch_run__gives_each_write_its_stamp(void **state)
     fixture_free(f);
 }
 
-static void batch_run__sends_writes_in_their_session_and_reads_in_any(void **state)
+// sent_with holds the text that bounds the versions of one write, as the clocks are.
+static void sent_with(const struct session *session, const char *bounds)
 {
-    (void)state;
-    static const struct session divert = {.divert = 2, .raised = true};
     struct fixture *f = fixture_new(10);
-    add_in(f, "a", &divert);
+    fake.clock = (struct pool_clock){
+        .now_us = 7000, .least_us = 8000, .partition_us = 9000, .floor_us = 5555};
+    add_in(f, "a", session);
     run(f);
-    assert_true(fake.writes && session_equal(&fake.session, &divert));
+    assert_true(sql_has(bounds));
+    assert_int_equal(fake.floor, session->raised);
     FAKE_ROW("a", "1024", "1024", "9");
     fake_answer(&done);
     assert_int_equal(f->sent[0].outcome.stamp.expires, 9);
-    add_all(f, OPERATION_GET, "a");
-    run(f);
-    assert_false(fake.writes);
-    fake_answer(&done);
+    assert_false(f->sent[0].outcome.stamp.tombstone);
     fixture_free(f);
+}
+
+static void batch_run__bounds_the_versions_that_a_partition_may_give(void **state)
+{
+    (void)state;
+    sent_with(&(struct session){0}, "sherd_log('1=a',7,0,1009000)");
+    sent_with(&(struct session){.raised = true}, "sherd_log('1=a',7,5555,1009000)");
+    sent_with(&(struct session){.divert = 2, .raised = true}, "sherd_diverted(2,");
+}
+
+static void batch_run__bounds_versions_by_the_likely_time_where_no_clock_was_heard(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new(10);
+    fake.clock = (struct pool_clock){.now_us = 7000, .partition_us = INT64_MAX};
+    add_all(f, OPERATION_DELETE, "a");
+    run(f);
+    assert_true(sql_has("sherd_log('1-a',7,0,1007000)"));
+    FAKE_ROW("a", "1024", "1024", "0");
+    fake_answer(&done);
+    assert_true(f->sent[0].outcome.stamp.tombstone);
+    fixture_free(f);
+}
+
+// read_at reads a pair that ends at 1000 ms and returns whether it is asked for again.
+static bool read_at(int64_t least_us, int64_t most_us, const char *value, bool *found)
+{
+    struct fixture *f = fixture_new(10);
+    struct sent *sent = add(f, OPERATION_GET, "a");
+    fake.clock = (struct pool_clock){.least_us = least_us, .partition_us = most_us};
+    run(f);
+    assert_false(sql_has("ends=0"));
+    FAKE_ROW("a", value, NULL, "t", "8", NULL, "1000");
+    fake_answer(&done);
+    bool again = sent->again > 0;
+    if (again) {
+        assert_int_equal(sent->ended, 0);
+        list_append(&f->queue, &sent->operation.link);
+        run(f);
+        assert_true(sql_has("AND(ends=0 OR ends>"));
+        FAKE_ROW("a", value, NULL, "t", "8", NULL, "1000"); // the partition knows best
+        fake_answer(&done);
+    }
+    expect_error(sent, ERROR_NONE);
+    *found = sent->outcome.found;
+    fixture_free(f);
+    return again;
+}
+
+static void batch_run__finds_no_pair_that_has_ended(void **state)
+{
+    (void)state;
+    bool found;
+    assert_false(read_at(900000, 999999, "v", &found));
+    assert_true(found);
+    assert_false(read_at(1000000, 1000001, "v", &found));
+    assert_false(found);
+    assert_false(read_at(0, INT64_MAX, NULL, &found)); // a tombstone
+    assert_false(found);
+}
+
+static void batch_run__lets_the_partition_decide_what_the_clock_does_not(void **state)
+{
+    (void)state;
+    bool found;
+    assert_true(read_at(999999, 1000000, "v", &found));
+    assert_true(found);
+    assert_true(read_at(0, INT64_MAX, "v", &found));
+    assert_true(found);
 }
 
 static void batch_run__applies_rows_with_their_stamps(void **state)
@@ -459,10 +528,10 @@ static void batch_run__applies_rows_with_their_stamps(void **state)
     (void)state;
     struct fixture *f = fixture_new(10);
     struct sent *sent = add(f, OPERATION_APPLY, "a");
-    sent->operation.stamp = (struct stamp){2048, 1024, 7};
+    sent->operation.stamp = (struct stamp){.version = 2048, .created = 1024, .expires = 7};
     sent->operation.session.apply = true;
     run(f);
-    assert_true(fake.writes && sql_has("2048,1024,7)"));
+    assert_true(sql_has("2048,1024,7,@sherd_seq:=sherd_log_applied('1=a',2048,2048),NULL)"));
     FAKE_ROW("a", "4096", "4096", "0"); // a newer row was there
     fake_answer(&done);
     expect_error(sent, ERROR_NONE);
@@ -480,10 +549,10 @@ static void batch_run__gives_a_look_the_newer_of_two_rows(void **state)
         run(f);
         assert_true(sql_has("removed"));
         if (order)
-            FAKE_ROW("a", NULL, "0", "", "8", "1", "8", "1");
-        FAKE_ROW("a", "v", "1", "t", "9", "0", "7", "0");
+            FAKE_ROW("a", NULL, NULL, "", "8", NULL, "0", "8", "1");
+        FAKE_ROW("a", "v", "1", "t", "9", NULL, "0", "7", "0");
         if (!order)
-            FAKE_ROW("a", NULL, "0", "", "8", "1", "8", "1");
+            FAKE_ROW("a", NULL, NULL, "", "8", NULL, "0", "8", "1");
         fake_answer(&done);
         expect_error(&f->sent[0], ERROR_NONE);
         assert_true(f->sent[0].outcome.found && !f->sent[0].outcome.pair.dead);
@@ -518,7 +587,7 @@ static void batch_run__trusts_nothing_in_an_answer_with_a_malformed_row(void **s
         add_all(f, kinds[i], "ab");
         run(f);
         if (kinds[i] == OPERATION_GET)
-            FAKE_ROW("a", "v", "1", "t", "-1", "0");
+            FAKE_ROW("a", "v", "1", "t", "-1", NULL, "0");
         else
             FAKE_ROW("a", "2048", NULL, "0");
         fake_answer(&done);
@@ -536,8 +605,8 @@ static void batch_run__asks_again_for_a_value_that_was_left_out(void **state)
     add_all(f, OPERATION_GET, "ab");
     add_all(f, OPERATION_HEAD, "a");
     run(f);
-    FAKE_ROW("a", NULL, "70000", "t", "8", "0");
-    FAKE_ROW("b", "v", "1", "t", "9", "0");
+    FAKE_ROW("a", NULL, "70000", "t", "8", NULL, "0");
+    FAKE_ROW("b", "v", "1", "t", "9", NULL, "0");
     fake_answer(&done);
     assert_int_equal(f->sent[0].ended, 0);
     assert_int_equal(f->sent[0].again, 1);
@@ -549,7 +618,7 @@ static void batch_run__asks_again_for_a_value_that_was_left_out(void **state)
     list_append(&f->queue, &f->sent[0].operation.link);
     run(f);
     assert_true(sql_has("SELECT k,v,NULL,"));
-    FAKE_ROW("a", "v", "1", "t", "8", "0");
+    FAKE_ROW("a", "v", "1", "t", "8", NULL, "0");
     fake_answer(&done);
     expect_error(&f->sent[0], ERROR_NONE);
     fixture_free(f);
@@ -595,7 +664,7 @@ static void batch_run__inserts_first_where_absence_will_do(void **state)
     static const struct precondition absent = {.must_be_absent = true};
     struct fixture *f = fixture_new(10);
     run_with(f, &absent);
-    assert_true(sql_has("INSERT INTO pairs(k,v,type,expires)VALUES"));
+    assert_true(sql_has("INSERT INTO pairs(k,v,type,version,created,expires,seq,touched)VALUES"));
     assert_false(sql_has("UPDATE"));
     FAKE_ROW("a", "1024", "1024", "0");
     fake_answer(&done);
@@ -1007,7 +1076,10 @@ int main(void)
         cmocka_unit_test(batch_fill__looks_only_so_far_for_what_fits),
         cmocka_unit_test(batch_run__gives_each_read_its_pair),
         cmocka_unit_test(batch_run__gives_each_write_its_stamp),
-        cmocka_unit_test(batch_run__sends_writes_in_their_session_and_reads_in_any),
+        cmocka_unit_test(batch_run__bounds_the_versions_that_a_partition_may_give),
+        cmocka_unit_test(batch_run__bounds_versions_by_the_likely_time_where_no_clock_was_heard),
+        cmocka_unit_test(batch_run__finds_no_pair_that_has_ended),
+        cmocka_unit_test(batch_run__lets_the_partition_decide_what_the_clock_does_not),
         cmocka_unit_test(batch_run__applies_rows_with_their_stamps),
         cmocka_unit_test(batch_run__gives_a_look_the_newer_of_two_rows),
         cmocka_unit_test(batch_run__acknowledges_no_write_without_a_row),

@@ -4,19 +4,25 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
 #include "store/query.h"
 
-#define NOW_US "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6))"
-#define NOW    NOW_US " DIV 1000"
-#define ALIVE  "(expires=0 OR expires>" NOW ")"
-#define UPDATE                                                                                     \
-    " ON DUPLICATE KEY UPDATE v=VALUES(v),type=VALUES(type),expires=VALUES(expires)"               \
-    " RETURNING k,version,created,expires"
-#define READ      "SELECT k,IF(LENGTH(v)<=65536,v,NULL),LENGTH(v),type,version,expires FROM pairs"
-#define WRITE     "INSERT INTO pairs(k,v,type,expires)"
+#define NOW_US      "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6))"
+#define NOW         NOW_US " DIV 1000"
+#define ALIVE_OF(t) "(" t "ends=0 OR " t "ends>" NOW ")"
+#define ALIVE       ALIVE_OF("")
+#define TOUCHED(t)  "TIMESTAMPDIFF(MICROSECOND,'1970-01-01'," t "touched)"
+#define UNSTAMPED_US(t)                                                                            \
+    "GREATEST(" TOUCHED(t) ",IF((" t "version>>10)<" TOUCHED(t) "+86400000000,(" t                 \
+                                                                "version>>10)+1,0))"
+#define EFFECTIVE "IF(touched IS NULL,version," UNSTAMPED_US("") "<<10)"
+#define CREATED   "IF(touched IS NULL OR created,created," EFFECTIVE ")"
+#define READ      "SELECT k,IF(LENGTH(v)<=65536,v,NULL),LENGTH(v),type,version,touched,ends FROM pairs"
+#define INTO      "INSERT INTO pairs(k,v,type,version,created,expires,seq,touched)"
+#define RETURNING " RETURNING k,version,created,expires"
 #define QUOTE_MAX (2 * 512 + 3)
 
 static void expect_text(struct bytes *sql, struct slice expected)
@@ -162,12 +168,13 @@ static void query_session__prepares_all_that_the_texts_rely_on(void **state)
 {
     (void)state;
     struct bytes sql = {0};
-    query_session(&sql, 7, 2000);
+    query_session(&sql, 2000);
     EXPECT(&sql, "SET NAMES binary,SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
                  "sql_select_limit=18446744073709551615,sql_big_selects=1,sql_safe_updates=0,"
                  "autocommit=1,completion_type=0,tx_isolation='READ-COMMITTED',"
-                 "in_predicate_conversion_threshold=0,wait_timeout=31536000,"
-                 "innodb_lock_wait_timeout=1,max_statement_time=1.500,@sherd_node=7");
+                 "in_predicate_conversion_threshold=0,wait_timeout=31536000,time_zone='+00:00',"
+                 "@sherd_version=1<<60,@sherd_seq=1<<60,@sherd_newer=0,"
+                 "innodb_lock_wait_timeout=1,max_statement_time=1.500");
 }
 
 static void query_session__lets_the_server_give_up_first(void **state)
@@ -175,18 +182,19 @@ static void query_session__lets_the_server_give_up_first(void **state)
     (void)state;
     static const struct {
         unsigned timeout_ms;
-        const char *part;
+        const char *end;
     } cases[] = {
-        {100, "innodb_lock_wait_timeout=1,max_statement_time=0.075,"},
-        {1000, "innodb_lock_wait_timeout=1,max_statement_time=0.750,"},
-        {3999, "innodb_lock_wait_timeout=1,max_statement_time=2.997,"},
-        {4000, "innodb_lock_wait_timeout=2,max_statement_time=3.000,"},
-        {60000, "innodb_lock_wait_timeout=30,max_statement_time=45.000,"},
+        {100, ",innodb_lock_wait_timeout=1,max_statement_time=0.075"},
+        {1000, ",innodb_lock_wait_timeout=1,max_statement_time=0.750"},
+        {3999, ",innodb_lock_wait_timeout=1,max_statement_time=2.997"},
+        {4000, ",innodb_lock_wait_timeout=2,max_statement_time=3.000"},
+        {60000, ",innodb_lock_wait_timeout=30,max_statement_time=45.000"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct bytes sql = {0};
-        query_session(&sql, 1, cases[i].timeout_ms);
-        if (!memmem(sql.data, sql.len, cases[i].part, strlen(cases[i].part)))
+        size_t len = strlen(cases[i].end);
+        query_session(&sql, cases[i].timeout_ms);
+        if (sql.len < len || memcmp(sql.data + sql.len - len, cases[i].end, len) != 0)
             fail_msg("%.*s", (int)sql.len, sql.data);
         bytes_fini(&sql);
     }
@@ -204,10 +212,10 @@ static void query_select__names_each_key(void **state)
     (void)state;
     struct operation a = read_of("a"), b = read_of("b'");
     struct bytes sql = {0};
-    query_select(&sql, (struct operation *[]){&a}, 1, false);
-    EXPECT(&sql, READ " WHERE k IN('a')AND" ALIVE);
-    query_select(&sql, (struct operation *[]){&a, &b}, 2, false);
-    EXPECT(&sql, READ " WHERE k IN('a','b\\'')AND" ALIVE);
+    query_select(&sql, (struct operation *[]){&a}, 1, false, false);
+    EXPECT(&sql, READ " WHERE k IN('a')");
+    query_select(&sql, (struct operation *[]){&a, &b}, 2, false, false);
+    EXPECT(&sql, READ " WHERE k IN('a','b\\'')");
 }
 
 static void query_select__names_repeated_keys_once(void **state)
@@ -216,10 +224,10 @@ static void query_select__names_repeated_keys_once(void **state)
     struct operation a = read_of("a"), a2 = read_of("a"), ab = read_of("ab"), b = read_of("b"),
                      b2 = read_of("b"), b3 = read_of("b");
     struct bytes sql = {0};
-    query_select(&sql, (struct operation *[]){&a, &a2, &ab, &b, &b2, &b3}, 6, false);
-    EXPECT(&sql, READ " WHERE k IN('a','ab','b')AND" ALIVE);
-    query_select(&sql, (struct operation *[]){&a, &a2}, 2, false);
-    EXPECT(&sql, READ " WHERE k IN('a')AND" ALIVE);
+    query_select(&sql, (struct operation *[]){&a, &a2, &ab, &b, &b2, &b3}, 6, false, false);
+    EXPECT(&sql, READ " WHERE k IN('a','ab','b')");
+    query_select(&sql, (struct operation *[]){&a, &a2}, 2, false, false);
+    EXPECT(&sql, READ " WHERE k IN('a')");
 }
 
 static void query_select__fetches_large_values_only_if_asked(void **state)
@@ -227,8 +235,19 @@ static void query_select__fetches_large_values_only_if_asked(void **state)
     (void)state;
     struct operation a = read_of("a");
     struct bytes sql = {0};
-    query_select(&sql, (struct operation *[]){&a}, 1, true);
-    EXPECT(&sql, "SELECT k,v,NULL,type,version,expires FROM pairs WHERE k IN('a')AND" ALIVE);
+    query_select(&sql, (struct operation *[]){&a}, 1, true, false);
+    EXPECT(&sql, "SELECT k,v,NULL,type,version,touched,ends FROM pairs WHERE k IN('a')");
+}
+
+static void query_select__leaves_out_what_is_dead_only_if_asked(void **state)
+{
+    (void)state;
+    struct operation a = read_of("a"), b = read_of("b");
+    struct bytes sql = {0};
+    query_select(&sql, (struct operation *[]){&a, &b}, 2, false, true);
+    EXPECT(&sql, READ " WHERE k IN('a','b')AND" ALIVE);
+    query_select(&sql, (struct operation *[]){&a}, 1, true, true);
+    EXPECT(&sql, "SELECT k,v,NULL,type,version,touched,ends FROM pairs WHERE k IN('a')AND" ALIVE);
 }
 
 static void query_page__reads_from_after_a_key(void **state)
@@ -236,14 +255,14 @@ static void query_page__reads_from_after_a_key(void **state)
     (void)state;
     struct bytes sql = {0};
     query_page(&sql, &(struct query_page){.limit = 100});
-    EXPECT(&sql,
-           "SELECT k,type,version,0 FROM pairs WHERE " ALIVE " AND k>'' ORDER BY k LIMIT 100");
+    EXPECT(&sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE
+                 " AND k>'' ORDER BY k LIMIT 100");
     query_page(&sql, &(struct query_page){
                          .from = SLICE("a'"), .inclusive = true, .end = SLICE("a("), .limit = 1});
-    EXPECT(&sql, "SELECT k,type,version,0 FROM pairs WHERE " ALIVE
+    EXPECT(&sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE
                  " AND k>='a\\'' AND k<'a(' ORDER BY k LIMIT 1");
     query_page(&sql, &(struct query_page){.from = SLICE("\0"), .limit = 4294967295});
-    EXPECT(&sql, "SELECT k,type,version,0 FROM pairs WHERE " ALIVE
+    EXPECT(&sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE
                  " AND k>'\\0' ORDER BY k LIMIT 4294967295");
 }
 
@@ -253,12 +272,17 @@ static void query_page__with_dead_shows_tombstones_and_removed_rows(void **state
     struct bytes sql = {0};
     query_page(&sql, &(struct query_page){
                          .from = SLICE("a"), .end = SLICE("b"), .limit = 9, .dead = true});
-    EXPECT(&sql, "(SELECT k,type,version,NOT" ALIVE
+    EXPECT(&sql, "(SELECT k,type," EFFECTIVE ",NOT" ALIVE
                  " FROM pairs WHERE k>'a' AND k<'b' ORDER BY k LIMIT 9)UNION ALL"
                  "(SELECT k,'',version,1 FROM removed"
                  " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
                  " AND k>'a' AND k<'b' ORDER BY k LIMIT 9)ORDER BY k LIMIT 9");
 }
+
+#define LOOK ",type,version,touched,expires," CREATED ",NOT" ALIVE " FROM pairs WHERE k IN"
+#define LOOK_REMOVED                                                                               \
+    " UNION ALL SELECT k,NULL,NULL,'',version,NULL,0,version,1 FROM removed"                       \
+    " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k) AND k IN"
 
 static void query_look__reads_rows_whatever_they_are(void **state)
 {
@@ -266,29 +290,10 @@ static void query_look__reads_rows_whatever_they_are(void **state)
     struct operation a = read_of("a"), a2 = read_of("a"), b = read_of("b'");
     struct bytes sql = {0};
     query_look(&sql, (struct operation *[]){&a, &a2, &b}, 3, false);
-    EXPECT(&sql, "SELECT k,IF(LENGTH(v)<=65536,v,NULL),LENGTH(v),type,version,expires,created,"
-                 "NOT" ALIVE " FROM pairs WHERE k IN('a','b\\'') UNION ALL"
-                 " SELECT k,NULL,0,'',version,1,version,1 FROM removed"
-                 " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
-                 " AND k IN('a','b\\'')");
+    EXPECT(&sql, "SELECT k,IF(LENGTH(v)<=65536,v,NULL),LENGTH(v)" LOOK "('a','b\\'')" LOOK_REMOVED
+                 "('a','b\\'')");
     query_look(&sql, (struct operation *[]){&a}, 1, true);
-    EXPECT(&sql, "SELECT k,v,NULL,type,version,expires,created,NOT" ALIVE
-                 " FROM pairs WHERE k IN('a') UNION ALL"
-                 " SELECT k,NULL,0,'',version,1,version,1 FROM removed"
-                 " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k) AND k IN('a')");
-}
-
-static void query_enter__tells_the_triggers_what_follows(void **state)
-{
-    (void)state;
-    struct bytes sql = {0};
-    query_enter(&sql, &(struct session){0}, 5, 6); // not raised: the floor does not count
-    EXPECT(&sql, "SET @sherd_apply=0,@sherd_divert=0,@sherd_floor=0,@sherd_ceiling=6");
-    query_enter(&sql, &(struct session){.apply = true}, 5, 6);
-    EXPECT(&sql, "SET @sherd_apply=1,@sherd_divert=0,@sherd_floor=0,@sherd_ceiling=6");
-    query_enter(&sql, &(struct session){.divert = 1000, .raised = true}, INT64_MAX, INT64_MAX);
-    EXPECT(&sql, "SET @sherd_apply=0,@sherd_divert=1000,@sherd_floor=9223372036854775807,"
-                 "@sherd_ceiling=9223372036854775807");
+    EXPECT(&sql, "SELECT k,v,NULL" LOOK "('a')" LOOK_REMOVED "('a')");
 }
 
 static void query_watch__asks_for_all_that_outlook_needs(void **state)
@@ -314,6 +319,21 @@ static void query_claim__changes_no_partition_that_knows_itself(void **state)
 
 // ---------------------------------------------------------------- writes
 
+#define RAISED(id)                                                                                 \
+    "GREATEST(VALUES(version),(IF(pairs.touched IS NULL,pairs.version>>10," UNSTAMPED_US(          \
+        "pairs.") ")+1)<<10|" id ")"
+#define UPDATE_TO(version)                                                                         \
+    " ON DUPLICATE KEY UPDATE version=" version ",created=IF(" ALIVE_OF(                           \
+        "pairs.") ",pairs.created,pairs.version),v=VALUES(v),type=VALUES(type),"                   \
+                  "expires=VALUES(expires),seq=VALUES(seq),touched=NULL" RETURNING
+#define UPDATE UPDATE_TO(RAISED("7"))
+// The first row of a batch writes its entry.
+#define BEGIN(keys)    "@sherd_version:=sherd_log('" keys "',7,5,6),@sherd_version"
+#define NEXT           "@sherd_version,@sherd_version"
+#define ROW_END(until) "," until ",@sherd_seq,NULL)"
+
+static const struct query_terms terms = {.id = 7, .least_us = 5, .most_us = 6};
+
 static struct operation put_of(const char *key, const char *value)
 {
     return (struct operation){.kind = OPERATION_PUT,
@@ -332,18 +352,76 @@ static struct operation delete_of(const char *key)
                               .ttl_ms = 5};
 }
 
+static void query_entry_key__says_length_kind_and_key(void **state)
+{
+    (void)state;
+    struct bytes entry = {0};
+    query_entry_key(&entry, SLICE("hello"), false);
+    query_entry_key(&entry, SLICE("bye"), true);
+    EXPECT(&entry, "5=hello3-bye");
+}
+
+// The length is that of the key; the key itself goes into a literal.
+static void query_entry_key__escapes_what_the_literal_would_end_at(void **state)
+{
+    (void)state;
+    struct bytes entry = {0};
+    query_entry_key(&entry, SLICE("\0\n\r\x1a\\'\"="), false);
+    EXPECT(&entry, "8=\\0\\n\\r\\Z\\\\\\'\\\"=");
+    query_entry_key(&entry, SLICE("'); DROP TABLE pairs; -- "), true);
+    EXPECT(&entry, "25-\\'); DROP TABLE pairs; -- ");
+}
+
+// check_entry holds that keys of any bytes come back from the literal in which they are put.
+static void check_entry(const struct slice *keys, size_t count)
+{
+    struct bytes sql = {0};
+    static char out[8 * 512];
+    size_t used, at = 0;
+    bytes_append_char(&sql, '\'');
+    for (size_t i = 0; i < count; i++)
+        query_entry_key(&sql, keys[i], i % 2);
+    bytes_append_char(&sql, '\'');
+    assert_false(bytes_failed(&sql));
+    size_t len = unquote(bytes_slice(&sql), out, &used);
+    assert_int_equal(used, sql.len);
+    for (size_t i = 0; i < count; i++) {
+        char begin[8];
+        int size = snprintf(begin, sizeof begin, "%zu%c", keys[i].len, i % 2 ? '-' : '=');
+        assert_true(len - at >= (size_t)size && memcmp(out + at, begin, (size_t)size) == 0);
+        at += (size_t)size;
+        assert_true(len - at >= keys[i].len && !memcmp(out + at, keys[i].data, keys[i].len));
+        at += keys[i].len;
+    }
+    assert_int_equal(at, len);
+    bytes_fini(&sql);
+}
+
+static void query_entry_key__keeps_every_byte_of_every_key(void **state)
+{
+    (void)state;
+    static char quotes[512], all[256];
+    memset(quotes, '\'', sizeof quotes);
+    for (size_t c = 0; c < 256; c++)
+        all[c] = (char)c;
+    for (size_t c = 0; c < 256; c++)
+        check_entry((struct slice[]){{all + c, 1}, {all + 255 - c, 1}}, 2);
+    check_entry((struct slice[]){{quotes, 512}, {all, 256}, {"3=abc", 5}, {"9-", 2}, {"\\", 1}}, 5);
+}
+
 static void query_upsert__writes_pairs_and_tombstones(void **state)
 {
     (void)state;
     struct operation a = put_of("a", "1"), b = delete_of("b"), c = put_of("c", "");
     struct bytes sql = {0};
-    query_upsert(&sql, (struct operation *[]){&a}, 1);
-    EXPECT(&sql, WRITE "VALUES('a','1','text/plain',0)" UPDATE);
-    query_upsert(&sql, (struct operation *[]){&b}, 1);
-    EXPECT(&sql, WRITE "VALUES('b',NULL,'',1)" UPDATE);
-    query_upsert(&sql, (struct operation *[]){&a, &b, &c}, 3);
-    EXPECT(&sql,
-           WRITE "VALUES('a','1','text/plain',0),('b',NULL,'',1),('c','','text/plain',0)" UPDATE);
+    query_upsert(&sql, (struct operation *[]){&a}, 1, &terms);
+    EXPECT(&sql, INTO "VALUES('a','1','text/plain'," BEGIN("1=a") ROW_END("0") UPDATE);
+    query_upsert(&sql, (struct operation *[]){&b}, 1, &terms);
+    EXPECT(&sql, INTO "VALUES('b',NULL,''," BEGIN("1-b") ROW_END("0") UPDATE);
+    query_upsert(&sql, (struct operation *[]){&a, &b, &c}, 3, &terms);
+    EXPECT(&sql, INTO "VALUES('a','1','text/plain'," BEGIN("1=a1-b1=c")
+                     ROW_END("0") ",('b',NULL,''," NEXT ROW_END(
+                         "0") ",('c','','text/plain'," NEXT ROW_END("0") UPDATE);
 }
 
 static void query_upsert__quotes_key_value_and_type(void **state)
@@ -354,8 +432,9 @@ static void query_upsert__quotes_key_value_and_type(void **state)
                           .value = SLICE("\\'\n"),
                           .type = SLICE("x/y;a=\"'\"")};
     struct bytes sql = {0};
-    query_upsert(&sql, (struct operation *[]){&a}, 1);
-    EXPECT(&sql, WRITE "VALUES('\\'\\0','\\\\\\'\\n','x/y;a=\\\"\\'\\\"',0)" UPDATE);
+    query_upsert(&sql, (struct operation *[]){&a}, 1, &terms);
+    EXPECT(&sql, INTO "VALUES('\\'\\0','\\\\\\'\\n','x/y;a=\\\"\\'\\\"'," BEGIN("2=\\'\\0")
+                     ROW_END("0") UPDATE);
 }
 
 static void query_upsert__expires_by_the_partition_s_clock(void **state)
@@ -364,11 +443,40 @@ static void query_upsert__expires_by_the_partition_s_clock(void **state)
     struct operation a = put_of("a", "1");
     struct bytes sql = {0};
     a.ttl_ms = 1;
-    query_upsert(&sql, (struct operation *[]){&a}, 1);
-    EXPECT(&sql, WRITE "VALUES('a','1','text/plain'," NOW "+1)" UPDATE);
+    query_upsert(&sql, (struct operation *[]){&a}, 1, &terms);
+    EXPECT(&sql, INTO "VALUES('a','1','text/plain'," BEGIN("1=a") ROW_END(NOW "+1") UPDATE);
     a.ttl_ms = UINT64_MAX;
-    query_upsert(&sql, (struct operation *[]){&a}, 1);
-    EXPECT(&sql, WRITE "VALUES('a','1','text/plain'," NOW "+18446744073709551615)" UPDATE);
+    query_upsert(&sql, (struct operation *[]){&a}, 1, &terms);
+    EXPECT(&sql, INTO "VALUES('a','1','text/plain'," BEGIN("1=a")
+                     ROW_END(NOW "+18446744073709551615") UPDATE);
+}
+
+static void query_upsert__passes_the_terms_on(void **state)
+{
+    (void)state;
+    struct operation a = put_of("a", "1");
+    struct bytes sql = {0};
+    query_upsert(&sql, (struct operation *[]){&a}, 1,
+                 &(struct query_terms){.id = 1023, .least_us = 0, .most_us = INT64_MAX});
+    EXPECT(&sql, INTO
+           "VALUES('a','1','text/plain',"
+           "@sherd_version:=sherd_log('1=a',1023,0,9223372036854775807),@sherd_version" ROW_END("0")
+               UPDATE_TO(RAISED("1023")));
+}
+
+// Once a batch, and for each row that gets a version of its own.
+static void query_upsert__records_for_whom_it_takes_the_rows(void **state)
+{
+    (void)state;
+    struct operation a = put_of("a", "1"), b = delete_of("b");
+    struct bytes sql = {0};
+    const struct query_terms diverting = {.id = 7, .divert = 3, .least_us = 5, .most_us = 6};
+    query_upsert(&sql, (struct operation *[]){&a, &b}, 2, &diverting);
+    EXPECT(&sql, INTO
+           "VALUES('a','1','text/plain',"
+           "sherd_diverted(3,@sherd_version:=sherd_log('1=a1-b',7,5,6)),@sherd_version" ROW_END(
+               "0") ",('b',NULL,''," NEXT ROW_END("0")
+               UPDATE_TO("sherd_diverted(3," RAISED("7") ")"));
 }
 
 static void query_insert__writes_one_and_updates_none(void **state)
@@ -376,37 +484,15 @@ static void query_insert__writes_one_and_updates_none(void **state)
     (void)state;
     struct operation a = put_of("a", "1"), b = delete_of("b");
     struct bytes sql = {0};
-    query_insert(&sql, &a);
-    EXPECT(&sql, WRITE "VALUES('a','1','text/plain',0) RETURNING k,version,created,expires");
-    query_insert(&sql, &b);
-    EXPECT(&sql, WRITE "VALUES('b',NULL,'',1) RETURNING k,version,created,expires");
-}
-
-#define NEWER                                                                                      \
-    "(VALUES(version)>version OR VALUES(version)=version AND"                                      \
-    "(VALUES(v) IS NULL AND v IS NOT NULL OR VALUES(v)>v))"
-#define APPLY                                                                                      \
-    " ON DUPLICATE KEY UPDATE type=IF(" NEWER ",VALUES(type),type)"                                \
-    ",created=IF(" NEWER ",VALUES(created),created)"                                               \
-    ",expires=IF(" NEWER ",VALUES(expires),expires)"                                               \
-    ",v=IF(" NEWER ",VALUES(v),v),version=GREATEST(version,VALUES(version))"                       \
-    " RETURNING k,version,created,expires"
-
-static void query_apply__brings_rows_as_they_are(void **state)
-{
-    (void)state;
-    struct operation a = put_of("a'", "1\n"), b = delete_of("b");
-    struct bytes sql = {0};
-    a.kind = b.kind = OPERATION_APPLY;
-    a.stamp = (struct stamp){UINT64_MAX, 2, 3};
-    b.stamp = (struct stamp){5, 5, 1}; // of a tombstone no value is written, whatever it says
-    query_apply(&sql, (struct operation *[]){&a}, 1);
-    EXPECT(&sql, "INSERT INTO pairs(k,v,type,version,created,expires)VALUES"
-                 "('a\\'','1\\n','text/plain',18446744073709551615,2,3)" APPLY);
-    query_apply(&sql, (struct operation *[]){&a, &b}, 2);
-    EXPECT(&sql, "INSERT INTO pairs(k,v,type,version,created,expires)VALUES"
-                 "('a\\'','1\\n','text/plain',18446744073709551615,2,3),"
-                 "('b',NULL,'never/never',5,5,1)" APPLY);
+    query_insert(&sql, &a, &terms);
+    EXPECT(&sql, INTO "VALUES('a','1','text/plain'," BEGIN("1=a") ROW_END("0") RETURNING);
+    query_insert(&sql, &b, &terms);
+    EXPECT(&sql, INTO "VALUES('b',NULL,''," BEGIN("1-b") ROW_END("0") RETURNING);
+    query_insert(&sql, &a, &(struct query_terms){7, 3, 5, 6});
+    EXPECT(&sql, INTO
+           "VALUES('a','1','text/plain',"
+           "sherd_diverted(3,@sherd_version:=sherd_log('1=a',7,5,6)),@sherd_version" ROW_END("0")
+               RETURNING);
 }
 
 // expect_where holds what query_replace makes of a precondition.
@@ -415,8 +501,10 @@ static void expect_where(const struct precondition *precondition, struct slice w
     struct operation a = put_of("a'", "1");
     struct bytes sql = {0}, expected = {0};
     a.precondition = precondition;
-    query_replace(&sql, &a);
-    bytes_append_text(&expected, WRITE "SELECT k,'1','text/plain',0 FROM pairs WHERE k='a\\''");
+    query_replace(&sql, &a, &terms);
+    bytes_append_text(&expected,
+                      INTO "SELECT k,'1','text/plain'," BEGIN(
+                          "2=a\\'") ",0,@sherd_seq,NULL FROM pairs AS old WHERE k='a\\''");
     bytes_append_slice(&expected, where);
     bytes_append_text(&expected, " FOR UPDATE" UPDATE);
     expect_text(&sql, bytes_slice(&expected));
@@ -431,22 +519,23 @@ static void query_replace__says_each_precondition(void **state)
     // If-Match: *
     EXPECT_WHERE(" AND " ALIVE, .must_exist = true);
     // If-Match: "5", "18446744073709551615"
-    EXPECT_WHERE(" AND " ALIVE " AND version IN(0,5,18446744073709551615)", .must_exist = true,
-                 .must_match = true, .version = {5, UINT64_MAX}, .count = 2);
+    EXPECT_WHERE(" AND " ALIVE " AND " EFFECTIVE " IN(0,5,18446744073709551615)",
+                 .must_exist = true, .must_match = true, .version = {5, UINT64_MAX}, .count = 2);
     // If-None-Match: *
     EXPECT_WHERE(" AND NOT " ALIVE, .must_be_absent = true);
     // If-None-Match: "5", "6"
-    EXPECT_WHERE(" AND NOT(" ALIVE " AND version IN(5,6))", .must_differ = true, .version = {5, 6},
-                 .count = 2);
+    EXPECT_WHERE(" AND NOT(" ALIVE " AND " EFFECTIVE " IN(5,6))", .must_differ = true,
+                 .version = {5, 6}, .count = 2);
     // If-Unmodified-Since
-    EXPECT_WHERE(" AND " ALIVE " AND version<1024000000", .must_exist = true, .below = 1024000000);
+    EXPECT_WHERE(" AND " ALIVE " AND " EFFECTIVE "<1024000000", .must_exist = true,
+                 .below = 1024000000);
 }
 
 static void query_replace__matches_nothing_when_no_tag_could_be_a_version(void **state)
 {
     (void)state;
     // If-Match: "not-a-version"
-    EXPECT_WHERE(" AND " ALIVE " AND version IN(0)", .must_exist = true, .must_match = true);
+    EXPECT_WHERE(" AND " ALIVE " AND " EFFECTIVE " IN(0)", .must_exist = true, .must_match = true);
     // If-None-Match: "not-a-version": differs from all
     EXPECT_WHERE("", .must_differ = true);
 }
@@ -458,8 +547,8 @@ static void query_replace__takes_sixteen_versions(void **state)
         .must_exist = true, .must_match = true, .count = PRECONDITION_VERSIONS};
     for (unsigned i = 0; i < PRECONDITION_VERSIONS; i++)
         p.version[i] = i + 1;
-    expect_where(&p,
-                 SLICE(" AND " ALIVE " AND version IN(0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16)"));
+    expect_where(
+        &p, SLICE(" AND " ALIVE " AND " EFFECTIVE " IN(0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16)"));
 }
 
 static void query_replace__makes_a_tombstone(void **state)
@@ -468,8 +557,10 @@ static void query_replace__makes_a_tombstone(void **state)
     struct operation a = delete_of("a");
     struct bytes sql = {0};
     a.precondition = &(struct precondition){.must_exist = true};
-    query_replace(&sql, &a);
-    EXPECT(&sql, WRITE "SELECT k,NULL,'',1 FROM pairs WHERE k='a' AND " ALIVE " FOR UPDATE" UPDATE);
+    query_replace(&sql, &a, &terms);
+    EXPECT(&sql,
+           INTO "SELECT k,NULL,''," BEGIN("1-a") ",0,@sherd_seq,NULL FROM pairs AS old"
+                                                 " WHERE k='a' AND " ALIVE " FOR UPDATE" UPDATE);
 }
 
 static void query_without_waiting__begins_a_statement(void **state)
@@ -480,6 +571,138 @@ static void query_without_waiting__begins_a_statement(void **state)
     EXPECT(&sql, "SET STATEMENT innodb_lock_wait_timeout=0 FOR ");
 }
 
+// ---------------------------------------------------------------- applying
+
+// What NEWER reads is assigned last; all but the first assignment see what that has found.
+#define NEWER                                                                                      \
+    "(VALUES(version)>" EFFECTIVE " OR VALUES(version)=" EFFECTIVE " AND"                          \
+    "(VALUES(v) IS NULL AND v IS NOT NULL OR VALUES(v)>v))"
+#define IF_NEWER(column) column "=IF(@sherd_newer,VALUES(" column ")," column ")"
+#define APPLY                                                                                      \
+    " ON DUPLICATE KEY UPDATE seq=IF(@sherd_newer:=" NEWER                                         \
+    ",VALUES(seq),seq)," IF_NEWER("type") "," IF_NEWER("created") "," IF_NEWER(                    \
+        "expires") "," IF_NEWER("v") "," IF_NEWER("version") "," IF_NEWER("touched")
+#define APPLIED " RETURNING k,sherd_applied(k," EFFECTIVE "),created,expires"
+
+static void query_apply__brings_rows_as_they_are(void **state)
+{
+    (void)state;
+    struct operation a = put_of("a'", "1\n"), b = delete_of("b");
+    struct bytes sql = {0};
+    a.kind = b.kind = OPERATION_APPLY;
+    a.stamp = (struct stamp){UINT64_MAX, 2, 3, false};
+    b.stamp = (struct stamp){5, 4, 1, true}; // of a tombstone no value is written, whatever it says
+    query_apply(&sql, (struct operation *[]){&a}, 1);
+    EXPECT(&sql, INTO "VALUES('a\\'','1\\n','text/plain',18446744073709551615,2,3,"
+                      "@sherd_seq:=sherd_log_applied('2=a\\'',18446744073709551615,"
+                      "18446744073709551615),NULL)" APPLY APPLIED);
+    query_apply(&sql, (struct operation *[]){&a, &b}, 2);
+    EXPECT(&sql, INTO "VALUES('a\\'','1\\n','text/plain',18446744073709551615,2,3,"
+                      "@sherd_seq:=sherd_log_applied('2=a\\'1-b',5,18446744073709551615),NULL),"
+                      "('b',NULL,'never/never',5,4,1,@sherd_seq,NULL)" APPLY APPLIED);
+}
+
+static void query_applied_row__writes_pairs_and_tombstones(void **state)
+{
+    (void)state;
+    struct pair pair = {.key = SLICE("k'"),
+                        .value = SLICE("v'"),
+                        .type = SLICE("t'"),
+                        .version = 3,
+                        .created = 2,
+                        .expires = 1};
+    struct bytes rows = {0};
+    query_applied_row(&rows, &pair); // that it expired long ago makes no tombstone of it
+    EXPECT(&rows, "('k\\'','v\\'','t\\'',3,2,1,@sherd_seq,NULL)");
+    pair.tombstone = true;
+    query_applied_row(&rows, &pair);
+    EXPECT(&rows, "('k\\'',NULL,'t\\'',3,2,1,@sherd_seq,NULL)");
+}
+
+#define REMOVED_LATER                                                                              \
+    ";IF EXISTS(SELECT 1 FROM removed JOIN pairs USING(k)"                                         \
+    " WHERE seq=@sherd_seq AND pairs.version<=removed.version)THEN"                                \
+    " SIGNAL SQLSTATE'45000'SET MYSQL_ERRNO=30003,MESSAGE_TEXT='SQL removed the row later';"       \
+    "END IF;"
+
+static void query_applying__logs_one_entry_for_all_rows(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_applying(&sql, SLICE("(1),(2)"), SLICE("1=a1-b"), UINT64_MAX);
+    EXPECT(&sql, "SET @sherd_seq=sherd_log_applied('1=a1-b',18446744073709551615,"
+                 "18446744073709551615);" INTO "VALUES(1),(2)" APPLY REMOVED_LATER);
+}
+
+static void query_applying__logs_nothing_without_an_entry(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_applying(&sql, SLICE("(1)"), (struct slice){0}, 9);
+    EXPECT(&sql, "SET @sherd_seq=sherd_log_applied(NULL,18446744073709551615,9);" INTO
+                 "VALUES(1)" APPLY REMOVED_LATER);
+}
+
+// ---------------------------------------------------------------- rows that SQL wrote
+
+static void query_unstamped__goes_on_behind_a_row(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_unstamped(&sql, (struct slice){0}, (struct slice){0}, 500);
+    EXPECT(&sql, "SELECT touched,k,v IS NULL FROM pairs FORCE INDEX(touched)WHERE "
+                 "touched IS NOT NULL ORDER BY touched,k LIMIT 500 FOR UPDATE SKIP LOCKED");
+    query_unstamped(&sql, SLICE("2026-11-28 04:50:27.123456"), SLICE("k'"), 9);
+    EXPECT(&sql, "SELECT touched,k,v IS NULL FROM pairs FORCE INDEX(touched)WHERE "
+                 "(touched>'2026-11-28 04:50:27.123456' OR touched='2026-11-28 04:50:27.123456'"
+                 " AND k>'k\\'') ORDER BY touched,k LIMIT 9 FOR UPDATE SKIP LOCKED");
+}
+
+#define BLOCK                                                                                      \
+    "BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK;RESIGNAL;END;"          \
+    "START TRANSACTION;"
+
+#define GIVEN                                                                                      \
+    "GREATEST(" UNSTAMPED_US(                                                                      \
+        "pairs.") ",IFNULL((SELECT floor>>10 FROM sherd_partition),0),IFNULL((SELECT"              \
+                  "(removed.version>>10)+1 FROM removed WHERE removed.k=pairs.k),0))<<10"
+#define STAMPED(created)                                                                           \
+    " SET pairs.version=" GIVEN ",created=IF(created,created," created "),seq=@sherd_seq,"         \
+    "touched=NULL WHERE touched IS NOT NULL AND k IN"
+#define STAMPS "sherd_log('2=a\\'1-b',7,0,18446744073709551615)"
+
+static const struct slice stamped_keys[] = {{"a'", 2}, {"b", 1}};
+static const bool stamped_tombstones[] = {false, true};
+
+// What an UPDATE with a JOIN assigns it computes from the row as it was.
+static void query_stamp__gives_each_row_its_version(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_stamp(&sql, 7, stamped_keys, stamped_tombstones, 2);
+    EXPECT(&sql, "UPDATE pairs FORCE INDEX(PRIMARY)JOIN(SELECT " STAMPS
+                 "AS given)AS entry" STAMPED(GIVEN) "('a\\'','b')");
+}
+
+static void query_stamp_block__does_the_same_as_a_whole(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_stamp_block(&sql, 7, stamped_keys, stamped_tombstones, 2);
+    EXPECT(&sql, BLOCK "SET @sherd_version=" STAMPS
+                       ";UPDATE pairs" STAMPED("pairs.version") "('a\\'','b');COMMIT;END");
+}
+
+static void query_bury__tells_how_many_notes_went(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_bury(&sql, 1023);
+    EXPECT(&sql, "SELECT sherd_bury(1023)");
+}
+
+// ---------------------------------------------------------------- the log
+
 static void query_check__asks_for_the_nine_fields_of_row_check(void **state)
 {
     (void)state;
@@ -489,9 +712,9 @@ static void query_check__asks_for_the_nine_fields_of_row_check(void **state)
                  "@@GLOBAL.innodb_flush_log_at_trx_commit,@@GLOBAL.max_allowed_packet,"
                  "@@GLOBAL.read_only,@@character_set_client='binary',"
                  "@@GLOBAL.log_bin AND @@GLOBAL.binlog_format='STATEMENT',"
-                 "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,slot"
-                 " FROM pairs LIMIT 0) AS p)"
-                 "+(SELECT COUNT(*) FROM (SELECT seq,version,op,k FROM changes LIMIT 0) AS c)"
+                 "(SELECT COUNT(*) FROM (SELECT k,v,type,version,created,expires,seq,hash,touched,"
+                 "ends FROM pairs LIMIT 0) AS p)"
+                 "+(SELECT COUNT(*) FROM (SELECT seq,op,version,ks FROM changes LIMIT 0) AS c)"
                  "+(SELECT COUNT(*) FROM (SELECT k,version FROM removed LIMIT 0) AS r)"
                  "+(SELECT COUNT(*) FROM (SELECT target,writer,version FROM diverts LIMIT 0) AS d)"
                  "+(SELECT COUNT(*) FROM (SELECT source,pass,high,gaps,marked,frontier"
@@ -527,41 +750,89 @@ static void query_log_gaps__asks_for_what_is_missing(void **state)
            "FROM changes WHERE seq BETWEEN 5 AND 90)AS steps WHERE seq>prior+1 ORDER BY seq");
 }
 
-static void query_feed__asks_for_entries_and_their_rows(void **state)
+// What is to stamp or to bury now, told with each page.
+#define UNSETTLED                                                                                  \
+    "EXISTS(SELECT 1 FROM pairs WHERE touched IS NOT NULL)+"                                       \
+    "2*EXISTS(SELECT 1 FROM removed WHERE version>>10<" NOW_US "+4000000)"
+#define FEED                                                                                       \
+    LOG_SAYS "," UNSETTLED " FROM changes UNION ALL SELECT seq,op,version,0,ks"                    \
+             " FROM(SELECT seq,op,version,ks FROM changes WHERE seq>7"
+
+static void query_feed__asks_for_entries(void **state)
 {
-    static const char begin[] =
-        LOG_SAYS ",NULL,0,'',NULL,NULL FROM changes UNION ALL SELECT c.seq,c.op,"
-                 "c.version,c.k,p.version,p.expires,p.type,";
     (void)state;
-    struct bytes sql = {0}, expected = {0};
-    query_feed(&sql, 7, 0, false);
+    struct bytes sql = {0};
+    query_feed(&sql, 7, 0);
     query_limit(&sql, 200);
     query_feed_end(&sql);
-    bytes_append_text(&expected, begin);
-    bytes_append_text(
-        &expected, "NULL,d.version FROM(SELECT seq,op,version,k FROM changes WHERE seq>7 ORDER BY "
-                   "seq LIMIT 200)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''"
-                   " LEFT JOIN removed AS d ON d.k=c.k AND c.k<>''");
-    expect_text(&sql, bytes_slice(&expected));
-    bytes_clear(&expected);
-    query_feed(&sql, 7, 30, true);
+    EXPECT(&sql, FEED " ORDER BY seq LIMIT 200)AS page");
+    query_feed(&sql, 7, 30);
     query_or_between(&sql, 3, 4);
     query_limit(&sql, 5);
     query_feed_end(&sql);
-    bytes_append_text(&expected, begin);
-    bytes_append_text(&expected,
-                      "IF(LENGTH(p.v)<=65536,p.v,NULL),d.version FROM(SELECT seq,op,version,k FROM "
-                      "changes WHERE seq>7 AND seq<=30 OR seq BETWEEN 3 AND 4 ORDER BY seq "
-                      "LIMIT 5)AS c LEFT JOIN pairs AS p ON p.k=c.k AND c.k<>''"
-                      " LEFT JOIN removed AS d ON d.k=c.k AND c.k<>''");
-    expect_text(&sql, bytes_slice(&expected));
-    bytes_fini(&expected);
+    EXPECT(&sql, FEED " AND seq<=30 OR seq BETWEEN 3 AND 4 ORDER BY seq LIMIT 5)AS page");
 }
 
-// ---------------------------------------------------------------- of sync
+static void query_feed_rows__asks_which_entry_speaks_for_each_row(void **state)
+{
+    (void)state;
+    static const struct slice keys[] = {{"a'", 2}, {"b", 1}};
+    struct bytes sql = {0};
+    query_feed_rows(&sql, keys, 2, false);
+    EXPECT(&sql, "SELECT k,IF(touched IS NULL,seq,0),version,ends,type,NULL"
+                 " FROM pairs WHERE k IN('a\\'','b')");
+    query_feed_rows(&sql, keys, 1, true);
+    EXPECT(&sql, "SELECT k,IF(touched IS NULL,seq,0),version,ends,type,"
+                 "IF(LENGTH(v)<=65536,v,NULL) FROM pairs WHERE k IN('a\\'')");
+}
+
+#define CHANGES "SELECT seq,op,IF(op=1,ks,'')FROM changes WHERE "
+
+static void query_changes__leaves_out_keys_of_echoes(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_changes(&sql, 7, 30, 9);
+    EXPECT(&sql, CHANGES "seq>7 AND seq<=30 ORDER BY seq LIMIT 9");
+    query_missing(&sql, 7);
+    query_or_between(&sql, 3, 4);
+    query_limit(&sql, 9);
+    EXPECT(&sql, CHANGES "seq>7 AND(FALSE OR seq BETWEEN 3 AND 4 ORDER BY seq LIMIT 9");
+}
+
+static void query_mark__writes_nothing_without_the_token(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_mark(&sql, UINT64_MAX);
+    EXPECT(&sql, "INSERT INTO changes(op,version,ks)SELECT 0,0,'' FROM sherd_partition"
+                 " WHERE token=18446744073709551615 RETURNING seq," NOW);
+    query_last(&sql);
+    EXPECT(&sql, "SELECT IFNULL(MAX(seq),0)," NOW " FROM changes");
+}
+
+static void query_log_head__and_query_trim_work_at_the_beginning(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_log_head(&sql, 9);
+    EXPECT(&sql, "SELECT seq,version,op FROM changes ORDER BY seq LIMIT 9");
+    query_trim(&sql, 7);
+    EXPECT(&sql, "DELETE FROM changes WHERE seq<=7;"
+                 "UPDATE sherd_partition SET trimmed=GREATEST(trimmed,7);");
+}
+
+static void query_waiting__counts_what_was_written_here(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_waiting(&sql, 1025, 9);
+    EXPECT(&sql, "SELECT COUNT(*)FROM(SELECT 1 FROM changes WHERE op=1"
+                 " AND version>=1025 LIMIT 9)AS some");
+}
 
 #define FILL                                                                                       \
-    "SET STATEMENT innodb_lock_wait_timeout=0 FOR INSERT IGNORE INTO changes(seq,version,op,k)"    \
+    "SET STATEMENT innodb_lock_wait_timeout=0 FOR INSERT IGNORE INTO changes(seq,op,version,ks)"   \
     "VALUES"
 
 static void query_fill__writes_a_filler_for_each_number(void **state)
@@ -575,8 +846,54 @@ static void query_fill__writes_a_filler_for_each_number(void **state)
     EXPECT(&sql, FILL "(5,0,0,''),(8,0,0,''),(9,0,0,'')");
 }
 
+// ---------------------------------------------------------------- of sync
+
+static void query_sync_session__lets_nobody_hear_of_its_deletions(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_sync_session(&sql);
+    EXPECT(&sql, "SET SESSION innodb_lock_wait_timeout=1,idle_transaction_timeout=10,"
+                 "@sherd_purges=1");
+}
+
+static void query_guard__begins_a_block_that_ends_for_an_older_sync(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_guard(&sql, 9);
+    query_commit(&sql);
+    EXPECT(&sql,
+           BLOCK "IF(SELECT COUNT(*)FROM sherd_partition WHERE token=9 LOCK IN SHARE MODE)=0 THEN"
+                 " SIGNAL SQLSTATE'45000'SET MYSQL_ERRNO=30010,"
+                 "MESSAGE_TEXT='a newer sync took over';END IF;COMMIT;END");
+}
+
+static void query_set_verified__keeps_a_key(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_set_verified(&sql, SLICE("k'\0"));
+    EXPECT(&sql, "UPDATE sherd_partition SET verified='k\\'\\0';");
+    query_set_verified(&sql, (struct slice){0});
+    EXPECT(&sql, "UPDATE sherd_partition SET verified='';");
+    query_set_id(&sql, 3);
+    EXPECT(&sql, "UPDATE sherd_partition SET id=3,seeded=0,ring=0,pass=0,verified='';"
+                 "DELETE FROM cursors;DELETE FROM diverts;");
+}
+
+static void query_itself__asks_for_eight_fields(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_itself(&sql);
+    EXPECT(&sql, "SELECT one IS NOT NULL,IFNULL(id,0),IFNULL(seeded,0),IFNULL(ring,0),"
+                 "IFNULL(pass,0),IFNULL(floor,0)," NOW_US ",IFNULL(verified,'')"
+                 " FROM(SELECT 1)AS one_row LEFT JOIN sherd_partition ON one=1");
+}
+
 #define ROWS_OF(value, len)                                                                        \
-    "SELECT k," value "," len ",type,version,created,expires FROM pairs WHERE "
+    "SELECT k," value "," len ",type," EFFECTIVE "," CREATED ",expires FROM pairs WHERE "
 #define ROWS ROWS_OF("IF(LENGTH(v)<=65536,v,NULL)", "LENGTH(v)")
 
 static void query_rows__names_each_key(void **state)
@@ -585,11 +902,13 @@ static void query_rows__names_each_key(void **state)
     static const struct slice keys[] = {{"a'", 2}, {"b", 1}};
     struct bytes sql = {0};
     query_versions(&sql, keys, 2);
-    EXPECT(&sql, "SELECT k,version FROM pairs WHERE k IN('a\\'','b')");
+    EXPECT(&sql, "SELECT k," EFFECTIVE " FROM pairs WHERE k IN('a\\'','b')");
     query_rows(&sql, keys, 2, false);
     EXPECT(&sql, ROWS "k IN('a\\'','b')ORDER BY k");
     query_rows(&sql, keys, 1, true);
     EXPECT(&sql, ROWS_OF("v", "NULL") "k IN('a\\'')ORDER BY k");
+    query_removed(&sql, keys, 2);
+    EXPECT(&sql, "SELECT COUNT(*)FROM removed WHERE k IN('a\\'','b')");
 }
 
 static void query_rows_after__reads_on_to_the_end_or_a_key(void **state)
@@ -602,54 +921,97 @@ static void query_rows_after__reads_on_to_the_end_or_a_key(void **state)
     EXPECT(&sql, ROWS "k>'a' AND k<='b\\'' ORDER BY k LIMIT 9");
 }
 
-static void query_apply_row__writes_pairs_and_tombstones(void **state)
+static void query_unsettled__counts_rows_and_notes(void **state)
 {
     (void)state;
-    const struct pair pair = {.key = SLICE("k'"),
-                              .value = SLICE("v'"),
-                              .type = SLICE("t'"),
-                              .version = 3,
-                              .created = 2,
-                              .expires = 1};
     struct bytes sql = {0};
-    query_apply_row(&sql, &pair, false);
-    EXPECT(&sql, "('k\\'','v\\'','t\\'',3,2,1)");
-    query_apply_row(&sql, &pair, true);
-    EXPECT(&sql, "('k\\'',NULL,'t\\'',3,2,1)");
+    query_unsettled(&sql);
+    EXPECT(&sql, "SELECT(SELECT COUNT(*)FROM(SELECT 1 FROM pairs WHERE touched IS NOT NULL"
+                 " LIMIT 500)AS a),(SELECT COUNT(*)FROM(SELECT 1 FROM removed LIMIT 500)AS b)");
+    query_no_pairs(&sql);
+    EXPECT(&sql, "SELECT NOT EXISTS(SELECT 1 FROM pairs)");
 }
 
-#define DEAD   "(version<2048000 AND(expires=1 OR expires>1 AND expires<2))"
-#define DIGEST "CRC32(k)*CRC32(CONCAT(version,k))"
-#define SLOTS                                                                                      \
-    " FROM pairs FORCE INDEX(by_slot_version_expires)WHERE slot BETWEEN 3 AND 9 GROUP BY slot"
+// ---------------------------------------------------------------- comparing
+
+static const struct query_range whole, part = {{"a'", 2}, {"b'", 2}};
+
+#define PART         "k>'a\\'' AND k<='b\\''"
+#define DIGEST       "BIT_XOR(CRC32(k)*CRC32(CONCAT(version,k)))"
+#define FROM_PRIMARY "FROM pairs FORCE INDEX(PRIMARY)WHERE "
+// Of version 2048000, which is 2000 us or 2 ms.
+#define DEAD "(ends BETWEEN 1 AND 2 AND version<2048000 AND touched IS NULL)"
+
+static void query_border__counts_keys_of_a_range(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_border(&sql, &whole, 1);
+    EXPECT(&sql, "SELECT k " FROM_PRIMARY "k>'' ORDER BY k LIMIT 0,1");
+    query_border(&sql, &part, 4000);
+    EXPECT(&sql, "SELECT k " FROM_PRIMARY PART " ORDER BY k LIMIT 3999,1");
+    query_estimate(&sql);
+    EXPECT(&sql, "SELECT IFNULL(table_rows,0)FROM information_schema.tables"
+                 " WHERE table_schema=DATABASE()AND table_name='pairs'");
+}
 
 static void query_digest__leaves_out_what_is_long_dead(void **state)
 {
     (void)state;
     struct bytes sql = {0};
-    query_digest(&sql, 3, 9, 0);
-    EXPECT(&sql, "SELECT slot,COUNT(*),BIT_XOR(" DIGEST "),0" SLOTS);
-    query_digest(&sql, 3, 9, 2000 << 10);
-    EXPECT(&sql, "SELECT slot,SUM(NOT " DEAD "),BIT_XOR(IF(" DEAD ",CAST(0 AS UNSIGNED)," DIGEST
-                 ")),SUM(" DEAD ")" SLOTS);
+    query_digest(&sql, &whole, (struct slice){0}, 0);
+    EXPECT(&sql, "SELECT 0,COUNT(*)," DIGEST FROM_PRIMARY "k>'' AND version>0");
+    query_digest(&sql, &part, (struct slice){0}, 2000 << 10);
+    EXPECT(&sql, "SELECT 0,COUNT(*)," DIGEST FROM_PRIMARY PART " AND version>0 AND NOT" DEAD);
 }
 
-static void query_list__names_the_slots(void **state)
+// Two bytes a slot, which may be any.
+static void query_digest__parts_the_classes_of_the_slots(void **state)
 {
     (void)state;
-    static const uint16_t slots[] = {4, 9};
     struct bytes sql = {0};
-    query_list(&sql, slots, 2, 2000 << 10);
-    EXPECT(&sql, "SELECT k,version FROM pairs FORCE INDEX(by_slot_version_expires)"
-                 "WHERE slot IN(4,9)AND NOT " DEAD);
+    query_digest(&sql, &part, SLICE("\0\1\0'\0\\"), 2000 << 10);
+    EXPECT(&sql,
+           "SELECT CONV(HEX(SUBSTR('\\0\1\\0\\'\\0\\\\',(hash&16383)*2+1,2)),16,10)AS class"
+           ",COUNT(*)," DIGEST FROM_PRIMARY PART " AND version>0 AND NOT" DEAD " GROUP BY class");
 }
+
+static void query_list__names_the_rows_of_a_range(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_list(&sql, &whole, 0);
+    EXPECT(&sql, "SELECT k,version " FROM_PRIMARY "k>'' AND version>0 ORDER BY k");
+    query_list(&sql, &part, 2000 << 10);
+    EXPECT(&sql, "SELECT k,version " FROM_PRIMARY PART " AND version>0 AND NOT" DEAD " ORDER BY k");
+}
+
+// Written before entry 77 of the log, or before a log that was emptied.
+#define OLD    "(seq<=77 OR NOT EXISTS(SELECT 1 FROM changes WHERE changes.seq=pairs.seq AND op=1))"
+#define PURGED DEAD " AND" OLD
 
 static void query_purge__takes_only_what_is_long_dead(void **state)
 {
     (void)state;
     struct bytes sql = {0};
-    query_purge(&sql, 3, 9, 2000 << 10, 100);
-    EXPECT(&sql, "DELETE FROM pairs WHERE slot BETWEEN 3 AND 9 AND " DEAD " LIMIT 100;");
+    query_dead(&sql, 2000 << 10, 77);
+    EXPECT(&sql, "SELECT COUNT(*)FROM pairs FORCE INDEX(ends)WHERE " PURGED);
+    query_purge(&sql, 2000 << 10, 77, 100);
+    EXPECT(&sql, "DELETE FROM pairs WHERE " PURGED " LIMIT 100;");
+}
+
+// A note may be older than the row that was there.
+static void query_drop__takes_only_the_versions_it_names(void **state)
+{
+    (void)state;
+    static const struct slice keys[] = {{"a'", 2}, {"b", 1}};
+    static const uint64_t versions[] = {5, UINT64_MAX};
+    struct bytes sql = {0};
+    query_drop(&sql, keys, versions, 2, 77);
+    EXPECT(&sql, "DELETE FROM pairs WHERE touched IS NULL AND" OLD " AND("
+                 "k='a\\'' AND version=5 OR k='b' AND version=18446744073709551615);"
+                 "DELETE FROM removed WHERE "
+                 "k='a\\'' AND version<=5 OR k='b' AND version<=18446744073709551615;");
 }
 
 int main(void)
@@ -665,33 +1027,57 @@ int main(void)
         cmocka_unit_test(query_select__names_each_key),
         cmocka_unit_test(query_select__names_repeated_keys_once),
         cmocka_unit_test(query_select__fetches_large_values_only_if_asked),
+        cmocka_unit_test(query_select__leaves_out_what_is_dead_only_if_asked),
         cmocka_unit_test(query_page__reads_from_after_a_key),
         cmocka_unit_test(query_page__with_dead_shows_tombstones_and_removed_rows),
         cmocka_unit_test(query_look__reads_rows_whatever_they_are),
-        cmocka_unit_test(query_enter__tells_the_triggers_what_follows),
         cmocka_unit_test(query_watch__asks_for_all_that_outlook_needs),
         cmocka_unit_test(query_claim__changes_no_partition_that_knows_itself),
+        cmocka_unit_test(query_entry_key__says_length_kind_and_key),
+        cmocka_unit_test(query_entry_key__escapes_what_the_literal_would_end_at),
+        cmocka_unit_test(query_entry_key__keeps_every_byte_of_every_key),
         cmocka_unit_test(query_upsert__writes_pairs_and_tombstones),
         cmocka_unit_test(query_upsert__quotes_key_value_and_type),
         cmocka_unit_test(query_upsert__expires_by_the_partition_s_clock),
+        cmocka_unit_test(query_upsert__passes_the_terms_on),
+        cmocka_unit_test(query_upsert__records_for_whom_it_takes_the_rows),
         cmocka_unit_test(query_insert__writes_one_and_updates_none),
-        cmocka_unit_test(query_apply__brings_rows_as_they_are),
         cmocka_unit_test(query_replace__says_each_precondition),
         cmocka_unit_test(query_replace__matches_nothing_when_no_tag_could_be_a_version),
         cmocka_unit_test(query_replace__takes_sixteen_versions),
         cmocka_unit_test(query_replace__makes_a_tombstone),
         cmocka_unit_test(query_without_waiting__begins_a_statement),
+        cmocka_unit_test(query_apply__brings_rows_as_they_are),
+        cmocka_unit_test(query_applied_row__writes_pairs_and_tombstones),
+        cmocka_unit_test(query_applying__logs_one_entry_for_all_rows),
+        cmocka_unit_test(query_applying__logs_nothing_without_an_entry),
+        cmocka_unit_test(query_unstamped__goes_on_behind_a_row),
+        cmocka_unit_test(query_stamp__gives_each_row_its_version),
+        cmocka_unit_test(query_stamp_block__does_the_same_as_a_whole),
+        cmocka_unit_test(query_bury__tells_how_many_notes_went),
         cmocka_unit_test(query_check__asks_for_the_nine_fields_of_row_check),
         cmocka_unit_test(query_log_ends__asks_what_a_log_says_of_itself),
         cmocka_unit_test(query_log_gaps__asks_for_what_is_missing),
-        cmocka_unit_test(query_feed__asks_for_entries_and_their_rows),
+        cmocka_unit_test(query_feed__asks_for_entries),
+        cmocka_unit_test(query_feed_rows__asks_which_entry_speaks_for_each_row),
+        cmocka_unit_test(query_changes__leaves_out_keys_of_echoes),
+        cmocka_unit_test(query_mark__writes_nothing_without_the_token),
+        cmocka_unit_test(query_log_head__and_query_trim_work_at_the_beginning),
+        cmocka_unit_test(query_waiting__counts_what_was_written_here),
         cmocka_unit_test(query_fill__writes_a_filler_for_each_number),
+        cmocka_unit_test(query_sync_session__lets_nobody_hear_of_its_deletions),
+        cmocka_unit_test(query_guard__begins_a_block_that_ends_for_an_older_sync),
+        cmocka_unit_test(query_set_verified__keeps_a_key),
+        cmocka_unit_test(query_itself__asks_for_eight_fields),
         cmocka_unit_test(query_rows__names_each_key),
         cmocka_unit_test(query_rows_after__reads_on_to_the_end_or_a_key),
-        cmocka_unit_test(query_apply_row__writes_pairs_and_tombstones),
+        cmocka_unit_test(query_unsettled__counts_rows_and_notes),
+        cmocka_unit_test(query_border__counts_keys_of_a_range),
         cmocka_unit_test(query_digest__leaves_out_what_is_long_dead),
-        cmocka_unit_test(query_list__names_the_slots),
+        cmocka_unit_test(query_digest__parts_the_classes_of_the_slots),
+        cmocka_unit_test(query_list__names_the_rows_of_a_range),
         cmocka_unit_test(query_purge__takes_only_what_is_long_dead),
+        cmocka_unit_test(query_drop__takes_only_the_versions_it_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

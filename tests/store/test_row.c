@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -13,6 +14,9 @@
 #define SAME(slice, text) assert_true(slice_equal((slice), SLICE(text)))
 #define MAX               "18446744073709551615"
 #define MAX_1             "18446744073709551616"
+// When SQL wrote a row, and what version that makes.
+#define TOUCHED    "2026-11-28 04:50:27.123456"
+#define TOUCHED_US UINT64_C(1795841427123456)
 
 enum {
     FIELDS = 9,
@@ -47,12 +51,15 @@ static void make(struct made *m, const char *const *text, unsigned fields)
 
 static void make_pair(struct made *m)
 {
-    make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "7"}, 6);
+    make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "", "7"}, 7);
+    set_null(m, 5);
 }
 
 static void make_look(struct made *m)
 {
-    make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "7", "1024", "0"}, 8);
+    make(m, (const char *const[]){"key", "value", "5", "text/plain", "1025", "", "7", "1024", "0"},
+         9);
+    set_null(m, 5);
 }
 
 static void make_entry(struct made *m)
@@ -73,6 +80,21 @@ static void make_watch(struct made *m)
 static void make_check(struct made *m)
 {
     make(m, (const char *const[]){"2", "5", "1", "16777216", "0", "1", "0", "0", "17"}, 9);
+}
+
+static void make_change(struct made *m)
+{
+    make(m, (const char *const[]){"9", "129", "1025", "0", "3=key"}, 5);
+}
+
+static void make_current(struct made *m)
+{
+    make(m, (const char *const[]){"key", "9", "2049", "7", "text/plain", "value"}, 6);
+}
+
+static void make_unstamped(struct made *m)
+{
+    make(m, (const char *const[]){TOUCHED, "key", "0"}, 3);
 }
 
 static void make_copy(struct made *m)
@@ -105,6 +127,25 @@ static enum error read_watch(const struct row *row)
     return row_watch(row, &watch);
 }
 
+static enum error read_change(const struct row *row)
+{
+    struct change change;
+    return row_change(row, &change);
+}
+
+static enum error read_current(const struct row *row)
+{
+    struct current current;
+    return row_current(row, &current);
+}
+
+static enum error read_unstamped(const struct row *row)
+{
+    struct slice touched, key;
+    bool tombstone;
+    return row_unstamped(row, &touched, &key, &tombstone);
+}
+
 static enum error read_copy(const struct row *row)
 {
     struct pair pair;
@@ -123,13 +164,14 @@ static const struct kind {
     enum error (*read)(const struct row *row);
     unsigned fields;
     // k key, t type, n number that must be there, m small number that must be there, s size,
-    // o others
+    // w time or NULL, T time that must be there, b bytes that must be there, o others
     const char *places;
 } kinds[] = {
-    {make_pair, read_pair, 6, "kostnn"},      {make_look, read_pair, 8, "kostnnnn"},
-    {make_entry, read_entry, 4, "ktnn"},      {make_stamp, read_stamp, 4, "knnn"},
-    {make_watch, read_watch, 9, "mmnnnnnnn"}, {make_check, read_check, 9, "onnnnnnon"},
-    {make_copy, read_copy, 7, "kostnnn"},
+    {make_pair, read_pair, 7, "kostnwn"},      {make_look, read_pair, 9, "kostnwnnn"},
+    {make_entry, read_entry, 4, "ktnn"},       {make_stamp, read_stamp, 4, "knnn"},
+    {make_watch, read_watch, 9, "mmnnnnnnn"},  {make_check, read_check, 9, "onnnnnnon"},
+    {make_copy, read_copy, 7, "kostnnn"},      {make_change, read_change, 5, "nmnnb"},
+    {make_current, read_current, 6, "knnnto"}, {make_unstamped, read_unstamped, 3, "Tkn"},
 };
 
 enum {
@@ -164,12 +206,13 @@ static void row_pair__reads_the_row_of_a_look(void **state)
     assert_int_equal(pair.created, 1024);
     assert_int_equal(pair.expires, 7);
     assert_false(pair.dead);
-    set(&m, 7, SLICE("1")); // expired
+    assert_false(pair.tombstone);
+    set(&m, 8, SLICE("1")); // expired
     assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
     assert_true(pair.dead && pair.whole);
 }
 
-// A tombstone has no value, and nothing more of it is to be had.
+// A tombstone has no value, hence no size, whatever its time.
 static void row_pair__takes_a_tombstone_for_whole(void **state)
 {
     (void)state;
@@ -179,15 +222,76 @@ static void row_pair__takes_a_tombstone_for_whole(void **state)
     set_null(&m, 1);
     set_null(&m, 2);
     set(&m, 3, SLICE(""));
-    set(&m, 5, SLICE("1"));
-    set(&m, 7, SLICE("1"));
+    set(&m, 6, SLICE("0"));
+    set(&m, 8, SLICE("1"));
     assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
-    assert_true(pair.whole && pair.dead);
+    assert_true(pair.tombstone && pair.whole && pair.dead);
     assert_int_equal(pair.size, 0);
-    set(&m, 2, SLICE("0")); // as `removed` has it
+    assert_int_equal(pair.value.len, 0);
+    set(&m, 6, SLICE("7"));
     assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
-    set(&m, 2, SLICE("5"));
-    assert_int_equal(row_pair(&m.row, &pair), ERROR_MALFORMED);
+    assert_true(pair.tombstone);
+    assert_int_equal(pair.expires, 7);
+    set(&m, 2, SLICE("0")); // a value that was left out has a size
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_false(pair.tombstone || pair.whole);
+}
+
+// A time means nothing of its own: 1 was once the mark of a tombstone.
+static void row_pair__takes_no_live_pair_for_a_tombstone(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    make_look(&m);
+    set(&m, 6, SLICE("1"));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_false(pair.tombstone || pair.dead);
+    assert_int_equal(pair.expires, 1);
+    SAME(pair.value, "value");
+    set(&m, 8, SLICE("1"));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.dead && !pair.tombstone);
+    set_null(&m, 2); // as a large value comes
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_false(pair.tombstone);
+}
+
+static void row_pair__gives_a_row_that_sql_wrote_its_effective_version(void **state)
+{
+    (void)state;
+    struct made m;
+    struct pair pair;
+    static const struct {
+        const char *version, *touched;
+        uint64_t expected;
+    } cases[] = {
+        {"0", TOUCHED, TOUCHED_US << 10},
+        {"1025", TOUCHED, TOUCHED_US << 10},
+        {"1838941621374417923", TOUCHED, TOUCHED_US << 10},       // a µs earlier, by partition 3
+        {"1838941621374418947", TOUCHED, (TOUCHED_US + 1) << 10}, // at the same time
+        {"1838941621374419971", TOUCHED, (TOUCHED_US + 2) << 10},
+        {"1839030094974418943", TOUCHED, (TOUCHED_US + UINT64_C(86400000000)) << 10}, // a day ahead
+        {"1839030094974418944", TOUCHED, TOUCHED_US << 10}, // more: SQL made it up
+        {MAX, TOUCHED, TOUCHED_US << 10},
+        {"0", "1970-01-01 00:00:00.000001", UINT64_C(1) << 10},
+        {"0", "2106-02-07 06:28:15.999999", UINT64_C(4294967295999999) << 10},
+        {"0", "2024-02-29 23:59:59.000000", UINT64_C(1709251199000000) << 10},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        make_pair(&m);
+        set(&m, 4, slice_of(cases[i].version));
+        set(&m, 5, slice_of(cases[i].touched));
+        assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+        if (pair.version != cases[i].expected)
+            fail_msg("case %zu: %llu", i, (unsigned long long)pair.version);
+        assert_int_equal(pair.expires, 7);
+    }
+    make_look(&m);
+    set(&m, 5, SLICE(TOUCHED));
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.version == TOUCHED_US << 10);
+    assert_int_equal(pair.created, 1024);
 }
 
 static void row_pair__knows_a_value_that_was_left_out(void **state)
@@ -242,8 +346,11 @@ static void row_pair__takes_the_size_of_a_value_that_came_without(void **state)
     assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
     assert_true(pair.whole);
     assert_int_equal(pair.size, 5);
-    set_null(&m, 1); // neither value nor size
-    assert_int_equal(row_pair(&m.row, &pair), ERROR_MALFORMED);
+    assert_false(pair.tombstone);
+    set_null(&m, 1); // neither value nor size: a tombstone
+    assert_int_equal(row_pair(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.tombstone);
+    assert_int_equal(pair.size, 0);
 }
 
 static void row_pair__wants_the_size_to_be_the_value_s(void **state)
@@ -372,11 +479,17 @@ static void row_copy__tells_a_tombstone_from_a_value_that_was_left_out(void **st
     assert_int_equal(row_copy(&m.row, &pair), ERROR_NONE);
     assert_false(pair.whole);
     assert_int_equal(pair.size, 70000);
+    assert_false(pair.tombstone);
     set_null(&m, 2);
+    assert_int_equal(row_copy(&m.row, &pair), ERROR_NONE);
+    assert_true(pair.whole && pair.tombstone);
+    assert_int_equal(pair.size, 0);
+    assert_int_equal(pair.expires, 7);
+    make_copy(&m); // what its time is does not matter
     set(&m, 6, SLICE("1"));
     assert_int_equal(row_copy(&m.row, &pair), ERROR_NONE);
-    assert_true(pair.whole);
-    assert_int_equal(pair.size, 0);
+    assert_true(pair.whole && !pair.tombstone);
+    SAME(pair.value, "value");
 }
 
 static void row_numbers__reads_some_fields_and_null_as_0(void **state)
@@ -450,7 +563,7 @@ static void rows__of_another_number_of_fields_are_malformed(void **state)
                 set(&m, i, SLICE("1"));
             m.row.fields = fields;
             if (kinds[k].read == read_pair) // of query_select or of query_look
-                right = fields == 6 || fields == 8;
+                right = fields == 7 || fields == 9;
             assert_int_equal(kinds[k].read(&m.row), right ? ERROR_NONE : ERROR_MALFORMED);
         }
     }
@@ -482,6 +595,9 @@ static void rows__want_fields_that_are_not_null(void **state)
     expect_at('t', NULL, 0, ERROR_MALFORMED);
     expect_at('n', NULL, 0, ERROR_MALFORMED);
     expect_at('m', NULL, 0, ERROR_MALFORMED);
+    expect_at('T', NULL, 0, ERROR_MALFORMED);
+    expect_at('b', NULL, 0, ERROR_MALFORMED);
+    expect_at('w', NULL, 0, ERROR_NONE);
     expect_at('o', NULL, 0, ERROR_NONE);
 }
 
@@ -526,6 +642,49 @@ static void rows__want_numbers_of_64_bits(void **state)
     assert_true(stamp.created == 0);
 }
 
+static void rows__want_times_as_a_session_in_utc_says_them(void **state)
+{
+    (void)state;
+    static const char *const good[] = {TOUCHED, "1970-01-01 00:00:01.000000",
+                                       "2038-01-19 03:14:07.999999", "2106-02-07 06:28:15.000000"};
+    static const char *const bad[] = {
+        "",
+        "0",
+        "2026-11-28",
+        "2026-11-28 04:50:27",
+        "2026-11-28 04:50:27.12345",
+        "2026-11-28 04:50:27.1234567",
+        "2026-11-28T04:50:27.123456",
+        "2026-11-28 04:50:27,123456",
+        "2026/11/28 04:50:27.123456",
+        "2026-11-28 04.50.27.123456",
+        "2026-11-28 04:50:27.12345 ",
+        "2026-11-28 04:50:27.-12345",
+        "2026-11-28 +4:50:27.123456",
+        " 026-11-28 04:50:27.123456",
+        "202x-11-28 04:50:27.123456",
+        "2026-1x-28 04:50:27.123456",
+        "2026-11-2x 04:50:27.123456",
+        "2026-11-28 04:5x:27.123456",
+        "2026-11-28 04:50:2x.123456",
+        "2026-11-28 04:50:27.12345x",
+        "-026-11-28 04:50:27.123456",
+        "0000-00-00 00:00:00.000000",
+        "1969-12-31 23:59:59.999999",
+        "2026-11-28 04:50:27.\xef\xbc\x91"
+        "123",
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        expect_at('w', good[i], strlen(good[i]), ERROR_NONE);
+        expect_at('T', good[i], strlen(good[i]), ERROR_NONE);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        expect_at('w', bad[i], strlen(bad[i]), ERROR_MALFORMED);
+        expect_at('T', bad[i], strlen(bad[i]), ERROR_MALFORMED);
+    }
+    expect_at('w', "2026-11-28 04:50:27.12345\0", 26, ERROR_MALFORMED);
+}
+
 // The library ends its fields with NUL; nothing may rely on it.
 static void rows__end_where_their_length_says(void **state)
 {
@@ -542,17 +701,9 @@ static void rows__end_where_their_length_says(void **state)
     assert_int_equal(pair.version, 1025);
 }
 
-// ---------------------------------------------------------------- row_change
+// ---------------------------------------------------------------- the log
 
-static void make_change(struct made *m)
-{
-    make(m,
-         (const char *const[]){"9", "129", "1025", "key", "2049", "7", "text/plain", "value",
-                               "3073"},
-         9);
-}
-
-static void row_change__reads_an_entry_and_its_row(void **state)
+static void row_change__reads_an_entry(void **state)
 {
     (void)state;
     struct made m;
@@ -562,36 +713,13 @@ static void row_change__reads_an_entry_and_its_row(void **state)
     assert_int_equal(change.seq, 9);
     assert_int_equal(change.op, 129);
     assert_int_equal(change.version, 1025);
-    SAME(change.key, "key");
-    assert_int_equal(change.removed, 3073);
-    assert_true(change.there);
-    assert_int_equal(change.pair.version, 2049);
-    assert_int_equal(change.pair.expires, 7);
-    SAME(change.pair.key, "key");
-    SAME(change.pair.type, "text/plain");
-    SAME(change.pair.value, "value");
-}
-
-static void row_change__knows_a_row_that_is_gone_and_a_value_that_did_not_come(void **state)
-{
-    (void)state;
-    struct made m;
-    struct change change;
-    make_change(&m);
-    set_null(&m, 7);
-    set_null(&m, 8);
-    assert_int_equal(row_change(&m.row, &change), ERROR_NONE);
-    assert_true(change.there);
-    assert_int_equal(change.removed, 0);
-    assert_null(change.pair.value.data);
-    set_null(&m, 4);
-    set_null(&m, 5);
-    set_null(&m, 6);
-    assert_int_equal(row_change(&m.row, &change), ERROR_NONE);
-    assert_false(change.there);
+    SAME(change.keys, "3=key");
+    assert_ptr_equal(change.keys.data, m.field[4]); // borrowed
     set(&m, 1, SLICE("0"));
-    set(&m, 3, SLICE(""));
-    assert_int_equal(row_change(&m.row, &change), ERROR_NONE); // a filler has no key
+    set(&m, 4, SLICE(""));
+    assert_int_equal(row_change(&m.row, &change), ERROR_NONE); // a filler has no keys
+    assert_int_equal(change.op, 0);
+    assert_int_equal(change.keys.len, 0);
 }
 
 static void row_change__refuses_a_row_that_is_spoilt(void **state)
@@ -599,8 +727,8 @@ static void row_change__refuses_a_row_that_is_spoilt(void **state)
     static const struct {
         unsigned field;
         const char *text; // NULL: SQL's NULL
-    } spoilt[] = {{0, NULL}, {0, "x"}, {1, NULL}, {1, "256"}, {1, "-1"}, {2, NULL}, {2, "1x"},
-                  {3, ""},   {4, "x"}, {5, NULL}, {5, ""},    {6, NULL}, {8, "x"}};
+    } spoilt[] = {{0, NULL}, {0, "x"},  {1, NULL}, {1, "256"}, {1, "-1"},
+                  {2, NULL}, {2, "1x"}, {3, NULL}, {3, "x"},   {4, NULL}};
     (void)state;
     struct made m;
     struct change change;
@@ -613,14 +741,166 @@ static void row_change__refuses_a_row_that_is_spoilt(void **state)
         assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
     }
     make_change(&m);
-    m.row.fields = 8;
-    assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
-    make_change(&m);
-    m.length[3] = KEY_MAX + 1;
-    assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
-    make_change(&m);
-    m.length[6] = TYPE_MAX + 1;
-    assert_int_equal(row_change(&m.row, &change), ERROR_MALFORMED);
+    set(&m, 1, SLICE("255"));
+    assert_int_equal(row_change(&m.row, &change), ERROR_NONE);
+    assert_int_equal(change.op, 255);
+}
+
+// expect_keys holds that an entry names `count` keys, and whether it ends well.
+static void expect_keys(struct slice keys, const char *const *expected, bool ends_well)
+{
+    struct slice key;
+    bool tombstone, malformed = true;
+    for (; *expected; expected++) {
+        assert_true(row_entry_key(&keys, &key, &tombstone, &malformed));
+        assert_false(malformed);
+        assert_int_equal(tombstone, **expected == '-');
+        assert_true(slice_equal(key, slice_of(*expected + 1)));
+    }
+    assert_false(row_entry_key(&keys, &key, &tombstone, &malformed));
+    assert_int_equal(malformed, !ends_well);
+}
+
+#define EXPECT_KEYS(keys, ...) expect_keys(SLICE(keys), (const char *const[]){__VA_ARGS__}, true)
+
+static void row_entry_key__takes_keys_one_by_one(void **state)
+{
+    (void)state;
+    EXPECT_KEYS("", NULL);
+    EXPECT_KEYS("5=hello3-bye", "=hello", "-bye", NULL);
+    EXPECT_KEYS("1=a1=a", "=a", "=a", NULL);
+    EXPECT_KEYS("11-hello world", "-hello world", NULL);
+}
+
+// A key may be what comes behind a key.
+static void row_entry_key__believes_the_length_and_not_the_bytes(void **state)
+{
+    (void)state;
+    EXPECT_KEYS("5=1=a1-1=-", "=1=a1-", "=-", NULL);
+    EXPECT_KEYS("3-5=h", "-5=h", NULL);
+    EXPECT_KEYS("2=9-1=9", "=9-", "=9", NULL);
+    EXPECT_KEYS("1=-1-=", "=-", "-=", NULL);
+    struct slice key, keys = SLICE("4=\0'\xff\n1-\0");
+    bool tombstone, malformed;
+    assert_true(row_entry_key(&keys, &key, &tombstone, &malformed));
+    SAME(key, "\0'\xff\n");
+    assert_true(row_entry_key(&keys, &key, &tombstone, &malformed));
+    SAME(key, "\0");
+    assert_true(tombstone);
+    assert_int_equal(keys.len, 0);
+}
+
+static void row_entry_key__takes_keys_of_1_to_512_bytes(void **state)
+{
+    (void)state;
+    static char text[4 + KEY_MAX + 1];
+    struct slice key, keys = {text, 4 + KEY_MAX};
+    bool tombstone, malformed;
+    snprintf(text, sizeof text, "%d=", KEY_MAX);
+    assert_true(row_entry_key(&keys, &key, &tombstone, &malformed));
+    assert_int_equal(key.len, KEY_MAX);
+    assert_ptr_equal(key.data, text + 4);
+    assert_int_equal(keys.len, 0);
+    snprintf(text, sizeof text, "%d=", KEY_MAX + 1);
+    expect_keys((struct slice){text, sizeof text}, (const char *const[]){NULL}, false);
+}
+
+// The bytes come from another machine; none before the spoilt one are lost.
+static void row_entry_key__refuses_what_is_no_entry(void **state)
+{
+    (void)state;
+    static const struct slice spoilt[] = {
+        SLICE("0="),
+        SLICE("0=a"),
+        SLICE("00-"),
+        SLICE("1"),
+        SLICE("1="),
+        SLICE("3=ab"),
+        SLICE("="),
+        SLICE("=a"),
+        SLICE("-"),
+        SLICE("-1=a"),
+        SLICE("+1=a"),
+        SLICE(" 1=a"),
+        SLICE("1 =a"),
+        SLICE("1:a"),
+        SLICE("1\0a"),
+        SLICE("\0"),
+        SLICE("a"),
+        SLICE("0x1=a"),
+        SLICE("513=a"),
+        SLICE(MAX "=a"),
+        SLICE(MAX_1 "=a"),
+        SLICE("184467440737095516170=a"), // 10 * 2^64 + 10: wraps to 10
+        SLICE("18446744073709551617=a"),  // 2^64 + 1: wraps to 1
+        SLICE("4294967297=a"),
+    };
+    for (size_t i = 0; i < sizeof spoilt / sizeof spoilt[0]; i++) {
+        struct bytes keys = {0};
+        expect_keys(spoilt[i], (const char *const[]){NULL}, false);
+        bytes_append_text(&keys, "2=k1");
+        bytes_append_slice(&keys, spoilt[i]);
+        expect_keys(bytes_slice(&keys), (const char *const[]){"=k1", NULL}, false);
+        bytes_fini(&keys);
+    }
+}
+
+// Each cut of an entry either ends between two keys or is noticed.
+static void row_entry_key__notices_where_an_entry_was_cut(void **state)
+{
+    (void)state;
+    static const char text[] = "3=abc12-0123456789=-1=x";
+    for (size_t len = 0; len < sizeof text; len++) {
+        struct slice key, keys = {text, len};
+        bool tombstone, malformed;
+        while (row_entry_key(&keys, &key, &tombstone, &malformed)) {
+        }
+        assert_int_equal(malformed, len != 0 && len != 5 && len != 20 && len != 23);
+    }
+}
+
+static void row_current__reads_the_row_of_a_key(void **state)
+{
+    (void)state;
+    struct made m;
+    struct current current;
+    make_current(&m);
+    assert_int_equal(row_current(&m.row, &current), ERROR_NONE);
+    SAME(current.pair.key, "key");
+    assert_int_equal(current.seq, 9);
+    assert_int_equal(current.pair.version, 2049);
+    assert_int_equal(current.pair.expires, 7);
+    SAME(current.pair.type, "text/plain");
+    SAME(current.pair.value, "value");
+    assert_true(current.pair.whole);
+    set_null(&m, 5);
+    assert_int_equal(row_current(&m.row, &current), ERROR_NONE);
+    assert_null(current.pair.value.data);
+    assert_int_equal(current.pair.value.len, 0);
+    assert_false(current.pair.whole);
+    set(&m, 1, SLICE("0")); // no entry speaks for it
+    set(&m, 5, SLICE(""));
+    assert_int_equal(row_current(&m.row, &current), ERROR_NONE);
+    assert_int_equal(current.seq, 0);
+    assert_non_null(current.pair.value.data);
+    assert_int_equal(current.pair.value.len, 0);
+}
+
+static void row_unstamped__reads_when_which_and_what(void **state)
+{
+    (void)state;
+    struct made m;
+    struct slice touched, key;
+    bool tombstone;
+    make_unstamped(&m);
+    set(&m, 1, SLICE("k\0'"));
+    assert_int_equal(row_unstamped(&m.row, &touched, &key, &tombstone), ERROR_NONE);
+    SAME(touched, TOUCHED);
+    SAME(key, "k\0'");
+    assert_false(tombstone);
+    set(&m, 2, SLICE("1"));
+    assert_int_equal(row_unstamped(&m.row, &touched, &key, &tombstone), ERROR_NONE);
+    assert_true(tombstone);
 }
 
 int main(void)
@@ -629,6 +909,8 @@ int main(void)
         cmocka_unit_test(row_pair__reads_all_fields),
         cmocka_unit_test(row_pair__reads_the_row_of_a_look),
         cmocka_unit_test(row_pair__takes_a_tombstone_for_whole),
+        cmocka_unit_test(row_pair__takes_no_live_pair_for_a_tombstone),
+        cmocka_unit_test(row_pair__gives_a_row_that_sql_wrote_its_effective_version),
         cmocka_unit_test(row_pair__knows_a_value_that_was_left_out),
         cmocka_unit_test(row_pair__tells_an_empty_value_from_none),
         cmocka_unit_test(row_pair__takes_binary_bytes),
@@ -650,10 +932,17 @@ int main(void)
         cmocka_unit_test(rows__want_keys_of_1_to_512_bytes),
         cmocka_unit_test(rows__want_types_of_up_to_128_bytes),
         cmocka_unit_test(rows__want_numbers_of_64_bits),
+        cmocka_unit_test(rows__want_times_as_a_session_in_utc_says_them),
         cmocka_unit_test(rows__end_where_their_length_says),
-        cmocka_unit_test(row_change__reads_an_entry_and_its_row),
-        cmocka_unit_test(row_change__knows_a_row_that_is_gone_and_a_value_that_did_not_come),
+        cmocka_unit_test(row_change__reads_an_entry),
         cmocka_unit_test(row_change__refuses_a_row_that_is_spoilt),
+        cmocka_unit_test(row_entry_key__takes_keys_one_by_one),
+        cmocka_unit_test(row_entry_key__believes_the_length_and_not_the_bytes),
+        cmocka_unit_test(row_entry_key__takes_keys_of_1_to_512_bytes),
+        cmocka_unit_test(row_entry_key__refuses_what_is_no_entry),
+        cmocka_unit_test(row_entry_key__notices_where_an_entry_was_cut),
+        cmocka_unit_test(row_current__reads_the_row_of_a_key),
+        cmocka_unit_test(row_unstamped__reads_when_which_and_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

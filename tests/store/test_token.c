@@ -34,6 +34,7 @@ static void token_parse__reads_what_token_format_writes(void **state)
                                         "1.1042-7731_2.887~880~882-885_3.t1829000000000000",
                                         "1.9-3v17_2.5~1-4v9_3.t77v5",
                                         "1.2_3.v8",
+                                        "1.5~3k6-499_2.5-9~1-4k3-1v8",
                                         "3.9223372036854775807-16777216~1",
                                         "2.5~1-4",
                                         "1.5~1-5"};
@@ -49,7 +50,9 @@ static void token_parse__reads_what_token_format_writes(void **state)
 static void token_parse__fills_in_the_positions(void **state)
 {
     (void)state;
-    struct token *token = parsed("1.10-5~3-4_3.t77");
+    struct token *token = parsed("1.10-5~3-4k12-7_3.t77");
+    assert_int_equal(token->at[0].part_of, 12);
+    assert_int_equal(token->at[0].part, 7);
     assert_int_equal(token->at[0].kind, POSITION_CURSOR);
     assert_int_equal(token->at[0].cursor.high, 10);
     assert_int_equal(token->at[0].mark, 5);
@@ -116,6 +119,15 @@ static void token_parse__refuses_what_is_none(void **state)
                                         "1.9223372036854775808",
                                         "1.5~2-",
                                         "1.5~-2",
+                                        "1.5k",
+                                        "1.5k6",
+                                        "1.5k6-",
+                                        "1.5k-3",
+                                        "1.5k0-3",
+                                        "1.5k6-0",
+                                        "1.5k6-3-1",
+                                        "1.5k6-3k7-1",
+                                        "1.k6-3",
                                         "1.5v",
                                         "1.5v0",
                                         "1.5vx",
