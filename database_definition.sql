@@ -88,12 +88,6 @@ CREATE TABLE IF NOT EXISTS sherd_schema (
   version INT UNSIGNED NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB;
 
--- Schemas before 4 had triggers that gave versions and wrote the log.
-DROP TRIGGER IF EXISTS pairs_before_insert;
-DROP TRIGGER IF EXISTS pairs_before_update;
-DROP TRIGGER IF EXISTS pairs_after_insert;
-DROP TRIGGER IF EXISTS pairs_after_update;
-
 DELIMITER //
 
 -- Brings a store of an older schema here, with its data, its log and its cursors. A step that was
@@ -125,7 +119,7 @@ IF EXISTS (SELECT 1 FROM information_schema.columns
       COMMENT 'the key behind which the next pass goes on to compare';
   -- The last entry of a key is the one that speaks for its row.
   UPDATE pairs JOIN (SELECT k, MAX(seq) AS last FROM changes GROUP BY k) AS entry USING (k)
-    SET pairs.seq = entry.last, pairs.touched = NULL;
+    SET pairs.seq = entry.last, pairs.touched = pairs.touched; -- SQL may have written the row since
   -- Last, for it says that all of this is done.
   ALTER TABLE changes ADD COLUMN IF NOT EXISTS ks MEDIUMBLOB NOT NULL DEFAULT '';
   UPDATE changes SET ks = CONCAT(LENGTH(k), IF(op & 127 = 1, '=', '-'), k), op = 1 | op & 128
@@ -133,11 +127,10 @@ IF EXISTS (SELECT 1 FROM information_schema.columns
   ALTER TABLE changes
     DROP COLUMN k, MODIFY op TINYINT UNSIGNED NOT NULL
       COMMENT '0 = filler, 1 = written here, 129 = applied from another partition' AFTER seq,
+    MODIFY version BIGINT UNSIGNED NOT NULL COMMENT 'that the batch was given',
     MODIFY ks MEDIUMBLOB NOT NULL
       COMMENT 'the keys, each behind its length and = (put) or - (removed): 5=hello3-bye';
 END IF //
-CALL sherd_upgrade() //
-DROP PROCEDURE sherd_upgrade //
 
 -- sherd_log begins a batch of the server: it writes the batch's log entry, whose number it leaves in
 -- @sherd_seq, and returns the batch's version. `least_us` is the least time that the version may
@@ -237,6 +230,22 @@ BEGIN
   RETURN gone;
 END //
 
+
+-- What the server looks at when it connects: the account that it uses may not see triggers itself.
+CREATE OR REPLACE FUNCTION sherd_triggers() RETURNS INT READS SQL DATA SQL SECURITY DEFINER
+RETURN (SELECT COUNT(*) FROM information_schema.triggers
+        WHERE event_object_schema = DATABASE() AND event_object_table = 'pairs'
+          AND trigger_name = 'pairs_after_delete') //
+
+-- SQL clients that write meanwhile wait: each row that they change has a version or waits for one.
+-- Schemas before 4 had triggers that gave versions and wrote the log.
+LOCK TABLES pairs WRITE, changes WRITE, removed WRITE, sherd_partition WRITE //
+DROP TRIGGER IF EXISTS pairs_before_insert //
+DROP TRIGGER IF EXISTS pairs_before_update //
+DROP TRIGGER IF EXISTS pairs_after_insert //
+DROP TRIGGER IF EXISTS pairs_after_update //
+CALL sherd_upgrade() //
+
 -- What SQL deletes is noted: a trigger may not write its own table. @sherd_purges is set by sync,
 -- whose deletions are no news. The removal's version is greater than the row's, and less than that
 -- of the row that the same statement puts in its place (REPLACE). A version that SQL has put far
@@ -252,11 +261,8 @@ BEGIN
   END IF;
 END //
 
--- What the server looks at when it connects: the account that it uses may not see triggers itself.
-CREATE OR REPLACE FUNCTION sherd_triggers() RETURNS INT READS SQL DATA SQL SECURITY DEFINER
-RETURN (SELECT COUNT(*) FROM information_schema.triggers
-        WHERE event_object_schema = DATABASE() AND event_object_table = 'pairs'
-          AND trigger_name = 'pairs_after_delete') //
+UNLOCK TABLES //
+DROP PROCEDURE sherd_upgrade //
 
 DELIMITER ;
 
@@ -337,12 +343,6 @@ CREATE TABLE IF NOT EXISTS sherd_schema (
   version INT UNSIGNED NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB;
 
--- Schemas before 4 had triggers that gave versions and wrote the log.
-DROP TRIGGER IF EXISTS pairs_before_insert;
-DROP TRIGGER IF EXISTS pairs_before_update;
-DROP TRIGGER IF EXISTS pairs_after_insert;
-DROP TRIGGER IF EXISTS pairs_after_update;
-
 DELIMITER //
 
 -- Brings a store of an older schema here, with its data, its log and its cursors. A step that was
@@ -374,7 +374,7 @@ IF EXISTS (SELECT 1 FROM information_schema.columns
       COMMENT 'the key behind which the next pass goes on to compare';
   -- The last entry of a key is the one that speaks for its row.
   UPDATE pairs JOIN (SELECT k, MAX(seq) AS last FROM changes GROUP BY k) AS entry USING (k)
-    SET pairs.seq = entry.last, pairs.touched = NULL;
+    SET pairs.seq = entry.last, pairs.touched = pairs.touched; -- SQL may have written the row since
   -- Last, for it says that all of this is done.
   ALTER TABLE changes ADD COLUMN IF NOT EXISTS ks MEDIUMBLOB NOT NULL DEFAULT '';
   UPDATE changes SET ks = CONCAT(LENGTH(k), IF(op & 127 = 1, '=', '-'), k), op = 1 | op & 128
@@ -382,11 +382,10 @@ IF EXISTS (SELECT 1 FROM information_schema.columns
   ALTER TABLE changes
     DROP COLUMN k, MODIFY op TINYINT UNSIGNED NOT NULL
       COMMENT '0 = filler, 1 = written here, 129 = applied from another partition' AFTER seq,
+    MODIFY version BIGINT UNSIGNED NOT NULL COMMENT 'that the batch was given',
     MODIFY ks MEDIUMBLOB NOT NULL
       COMMENT 'the keys, each behind its length and = (put) or - (removed): 5=hello3-bye';
 END IF //
-CALL sherd_upgrade() //
-DROP PROCEDURE sherd_upgrade //
 
 -- sherd_log begins a batch of the server: it writes the batch's log entry, whose number it leaves in
 -- @sherd_seq, and returns the batch's version. `least_us` is the least time that the version may
@@ -486,6 +485,22 @@ BEGIN
   RETURN gone;
 END //
 
+
+-- What the server looks at when it connects: the account that it uses may not see triggers itself.
+CREATE OR REPLACE FUNCTION sherd_triggers() RETURNS INT READS SQL DATA SQL SECURITY DEFINER
+RETURN (SELECT COUNT(*) FROM information_schema.triggers
+        WHERE event_object_schema = DATABASE() AND event_object_table = 'pairs'
+          AND trigger_name = 'pairs_after_delete') //
+
+-- SQL clients that write meanwhile wait: each row that they change has a version or waits for one.
+-- Schemas before 4 had triggers that gave versions and wrote the log.
+LOCK TABLES pairs WRITE, changes WRITE, removed WRITE, sherd_partition WRITE //
+DROP TRIGGER IF EXISTS pairs_before_insert //
+DROP TRIGGER IF EXISTS pairs_before_update //
+DROP TRIGGER IF EXISTS pairs_after_insert //
+DROP TRIGGER IF EXISTS pairs_after_update //
+CALL sherd_upgrade() //
+
 -- What SQL deletes is noted: a trigger may not write its own table. @sherd_purges is set by sync,
 -- whose deletions are no news. The removal's version is greater than the row's, and less than that
 -- of the row that the same statement puts in its place (REPLACE). A version that SQL has put far
@@ -501,11 +516,8 @@ BEGIN
   END IF;
 END //
 
--- What the server looks at when it connects: the account that it uses may not see triggers itself.
-CREATE OR REPLACE FUNCTION sherd_triggers() RETURNS INT READS SQL DATA SQL SECURITY DEFINER
-RETURN (SELECT COUNT(*) FROM information_schema.triggers
-        WHERE event_object_schema = DATABASE() AND event_object_table = 'pairs'
-          AND trigger_name = 'pairs_after_delete') //
+UNLOCK TABLES //
+DROP PROCEDURE sherd_upgrade //
 
 DELIMITER ;
 

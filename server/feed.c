@@ -240,6 +240,8 @@ static void on_read(struct follow *follow, unsigned id, int64_t asked_us, bool s
     struct feed *feed = context;
     if (feed->workers->hot && settled)
         hot_read(feed->workers->hot, id, asked_us);
+    if (feed->pending) // an entry whose end is spoilt
+        publish(feed);
     bool has_values = follow_has_values(follow);
     pthread_mutex_lock(&feed->lock);
     bool news = feed->appended || atomic_exchange(&feed->wished, false);

@@ -302,6 +302,7 @@ static void go_away(struct reader *r)
         at->time_us = clock_unix_us() - CLOCK_BOUND_US;
     }
     r->away = r->behind = true;
+    move(r, READER_WAITS);
     wait_ms(r, AWAY_MS);
     hold(f);
     open_all(f);

@@ -16,7 +16,7 @@ struct pair {
     struct slice key;
     struct slice value; // only if `whole`
     struct slice type;
-    uint64_t size; // bytes of the value, also when it was not fetched
+    uint64_t size;    // bytes of the value, also when it was not fetched
     uint64_t version; // the effective one
     uint64_t created; // only of OPERATION_LOOK
     uint64_t expires; // ms since 1970 UTC; 0 = never; of a dead row a time that is over

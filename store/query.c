@@ -176,8 +176,13 @@ static void append_begin(struct bytes *sql, struct operation *const *operations,
 {
     bytes_append_text(sql, "@sherd_version:=sherd_log(");
     append_entry(sql, operations, count);
-    bytes_format(sql, ",%u,%lld,%lld)", terms->id, (long long)terms->least_us,
-                 (long long)terms->most_us);
+    bytes_append_char(sql, ',');
+    bytes_append_number(sql, terms->id);
+    bytes_append_char(sql, ',');
+    bytes_append_number(sql, (number)terms->least_us);
+    bytes_append_char(sql, ',');
+    bytes_append_number(sql, (number)terms->most_us);
+    bytes_append_char(sql, ')');
 }
 
 // append_version appends the version and the creation of row `i`.
@@ -247,12 +252,12 @@ static void append_update(struct bytes *sql, const struct query_terms *terms)
     bytes_append_text(sql, " ON DUPLICATE KEY UPDATE version=");
     if (terms->divert)
         bytes_format(sql, "sherd_diverted(%u,", terms->divert);
-    bytes_format(
+    bytes_append_text(
         sql,
         "GREATEST(VALUES(version),(IF(pairs.touched IS NULL,pairs.version>>10," EFFECTIVE_US_OF(
-            "pairs.") ")+1)<<10|%u)",
-        terms->id);
-    bytes_append_text(sql, terms->divert ? ")" : "");
+            "pairs.") ")+1)<<10|");
+    bytes_append_number(sql, terms->id);
+    bytes_append_text(sql, terms->divert ? "))" : ")");
     bytes_append_text(sql, ",created=IF(" ALIVE_OF(
                                "pairs.") ",pairs.created,pairs.version),"
                                          "v=VALUES(v),type=VALUES(type),expires=VALUES(expires),"

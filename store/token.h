@@ -5,11 +5,11 @@
 //   1.1042-7731v1829000000017_2.887~880~882-885k888-3_3.t1829000000000000..cm9vbXM
 //
 // Log 1 was read up to number 1042, whose entry is known by the mark 7731 (a log that began anew
-// has another), log 2 up to 887 but for 880 and 882 to 885, and 3 keys of entry 888, of log 3 everything counts that was
-// written since that time (microseconds since 1970 UTC), of a log that is not mentioned all of it.
-// What was read of log 1 is not as new as the time behind `v` (milliseconds, by its clock).
-// What follows `..` is the key, in base64 for URLs, behind which a list of the present state goes
-// on; the logs are to be read when it has ended.
+// has another), log 2 up to 887 but for 880 and 882 to 885, and 3 keys of entry 888, of log 3
+// everything counts that was written since that time (microseconds since 1970 UTC), of a log that
+// is not mentioned all of it. What was read of log 1 is not as new as the time behind `v`
+// (milliseconds, by its clock). What follows `..` is the key, in base64 for URLs, behind which a
+// list of the present state goes on; the logs are to be read when it has ended.
 #ifndef STORE_TOKEN_H
 #define STORE_TOKEN_H
 

@@ -12,7 +12,7 @@ import time
 
 from harness import DEFINITION, ROOT, wait_until
 
-SCHEMA_3 = os.environ.get("SHERD_SCHEMA_3") or os.path.join(ROOT, "tests", "integration", "schema_3.sql")
+SCHEMA_3 = os.path.join(ROOT, "tests", "integration", "schema_3.sql")
 SECONDS = 6
 LOAD_SECONDS = 0.4  # about what loading takes
 
@@ -22,13 +22,13 @@ CREATE TABLE kept.cursors AS SELECT * FROM test_sherd.cursors;
 CREATE TABLE kept.sherd_partition AS SELECT * FROM test_sherd.sherd_partition;
 CREATE TABLE kept.changes AS SELECT * FROM test_sherd.changes;
 DROP DATABASE test_sherd;
-DROP DATABASE sherd;
+CREATE DATABASE test_sherd;
 """
 BRING_BACK = """
-INSERT INTO test_sherd.cursors SELECT * FROM kept.cursors;
-INSERT INTO test_sherd.sherd_partition (one, id, seeded, ring, pass, floor, token, trimmed)
+INSERT INTO cursors SELECT * FROM kept.cursors;
+INSERT INTO sherd_partition (one, id, seeded, ring, pass, floor, token, trimmed)
 SELECT one, id, seeded, ring, pass, floor, token, trimmed FROM kept.sherd_partition;
-INSERT INTO test_sherd.changes (seq, version, op, k) SELECT seq, version, 0, '' FROM kept.changes;
+INSERT INTO changes (seq, version, op, k) SELECT seq, version, 0, '' FROM kept.changes;
 DROP DATABASE kept;
 """
 
@@ -62,7 +62,7 @@ def go_back(nodes, node):
     with open(SCHEMA_3, encoding="utf-8") as file:
         definition = file.read()
     nodes.sql(node, KEEP, database=None)
-    nodes.sql(node, definition + BRING_BACK, database=None)
+    nodes.sql(node, definition + BRING_BACK)
 
 
 def rest(run):

@@ -456,6 +456,8 @@ class Nothing_is_missed(WithServer):
         self.server.put("a", b"1")
         for spoilt in ("x", "0=", "5=abc", "1=b2-", "99999999999999999999=a", "513=" + "x" * 513):
             self.nodes.sql(1, "INSERT INTO changes(op,version,ks) VALUES(1,1,'%s')" % spoilt)
+        self.nodes.sql(1, "INSERT INTO changes(op,version,ks) VALUES(1,UNIX_TIMESTAMP()*1024000000,'6-absent?')")
+        wait_until(lambda: "absent" in listener.last(), 10, "the key before the spoilt end")
         self.server.put("z", b"1")
         wait_until(lambda: {"a", "z"} <= set(listener.last()), 10, "what is before and behind")
         self.assertEqual(listener.last()["a"]["event"], "put")

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import threading
 import unittest
 
 import harness
@@ -29,8 +30,8 @@ NEW = read("store", "sql", "schema.sql")
 def upgrade_steps():
     """The statements of the upgrade, one by one, as they are in the definition."""
     body = re.search(r"PROCEDURE sherd_upgrade\(\).*?\bTHEN\b(.*?)END IF //", NEW, re.DOTALL).group(1)
-    body = re.sub(r"--.*", "", body)
-    return [step.strip() for step in body.split(";") if step.strip()]
+    body = re.sub(r"(^|\s)-- .*", "", body)
+    return [step.strip() for step in re.split(r";\s*\n", body) if step.strip()]
 
 
 def drop_triggers():
@@ -224,6 +225,35 @@ class TestUpgrade(UpgradeTest):
                     self.assertEqual((b"sql", rows[key].effective()), (after[key].value, after[key].effective()))
 
 
+    def test_what_sql_writes_under_an_upgrade_has_a_version_or_waits_for_one(self):
+        self.sql("INSERT INTO pairs (k, v) SELECT CONCAT('row-', seq), REPEAT('x', 100) FROM seq_1_to_20000")
+        writer = subprocess.Popen(self.nodes.client(1, DATABASE), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.addCleanup(writer.wait)
+        self.addCleanup(writer.stdin.close)
+        feeder = threading.Thread(target=self.feed, args=(writer,))
+        feeder.start()
+        wait_until(lambda: self.sql("SELECT COUNT(*) > 100 FROM pairs WHERE k LIKE 'new-%'") == [["1"]], 10, "the writer writes")
+        self.load()
+        self.fed = True
+        feeder.join()
+        writer.wait(30)
+        self.assertEqual(0, writer.returncode)
+        self.assertEqual([["0"]], self.sql("SELECT COUNT(*) FROM pairs LEFT JOIN changes USING (seq) WHERE touched IS NULL"
+                                           " AND (pairs.version = 0 OR changes.version <> pairs.version OR changes.version IS NULL)"))
+        for since in ("touched IS NULL", "touched IS NOT NULL"):
+            self.assertEqual([["1"]], self.sql("SELECT COUNT(*) > 0 FROM pairs WHERE k LIKE 'new-%%' AND %s" % since))
+
+    def feed(self, writer):
+        """Inserts rows and changes others until `fed`, and a little on."""
+        self.fed, n, rest = False, 0, 200
+        while rest:
+            n, rest = n + 1, rest - self.fed
+            writer.stdin.write(b"INSERT INTO pairs (k, v) VALUES ('new-%d', 'x'); UPDATE pairs SET v = '%d' WHERE k = 'row-%d';\n"
+                               % (n, n, n % 20000 + 1))
+            writer.stdin.flush()
+        writer.stdin.close()
+
+
 class TestPrograms(UpgradeTest):
     """Server and sync over two partitions that were upgraded."""
 
@@ -231,8 +261,12 @@ class TestPrograms(UpgradeTest):
 
     def setUp(self):
         super().setUp()
-        self.server = Server(self.nodes, self.config, 2)
-        self.addCleanup(self.server.discard)
+        self.server = self.new_server()
+
+    def new_server(self):
+        server = Server(self.nodes, self.config, 2)
+        self.addCleanup(server.discard)
+        return server
 
     def sync(self):
         return subprocess.run([SYNC, "--config", self.server.config, "--json"], env=self.server.environment,
@@ -246,18 +280,17 @@ class TestPrograms(UpgradeTest):
         for _ in range(2):
             done = self.sync()
             self.assertEqual(0, done.returncode, done.stdout)
-        self.server.start_up()
-        self.token = self.server.request("GET", "/changes?wait=0").json()["token"]
-        self.server.stop()
+        server = self.new_server().start_up()
+        self.token = server.request("GET", "/changes?wait=0").json()["token"]
+        server.stop()
         for node in (1, 2):
             known.append((self.sql("SELECT id, seeded, ring, pass, floor, token FROM sherd_partition", node),
-                          self.sql("SELECT source, pass, high, gaps, marked, frontier FROM cursors", node),
-                          self.sql("SELECT MAX(seq) FROM changes", node)[0][0]))
-        for node, (partition, cursors, last) in zip((1, 2), known):
+                          self.sql("SELECT source, pass, high, gaps, marked, frontier FROM cursors", node)))
+        for node, (partition, cursors) in zip((1, 2), known):
             self.make(node)
             self.sql("INSERT INTO sherd_partition (id, seeded, ring, pass, floor, token) VALUES (%s)" % ",".join(partition[0]), node)
-            self.sql("INSERT INTO cursors VALUES %s; INSERT INTO changes VALUES (%s, 0, 0, '')"
-                     % (",".join("(%s, %s, %s, '%s', %s, %s)" % tuple(row) for row in cursors), last), node)
+            self.sql("INSERT INTO cursors VALUES %s; ALTER TABLE changes AUTO_INCREMENT = 100"  # behind what was read
+                     % ",".join("(%s, %s, %s, '%s', %s, %s)" % tuple(row) for row in cursors), node)
 
     def test_they_refuse_a_store_that_was_not_upgraded(self):
         self.make(2)
@@ -272,15 +305,20 @@ class TestPrograms(UpgradeTest):
                      "UPDATE pairs SET v = 'new' WHERE k LIKE '%-1'; UPDATE pairs SET v = NULL WHERE k LIKE '%-2';"
                      "DELETE FROM pairs WHERE k LIKE '%-3'; REPLACE INTO pairs (k, v) VALUES ('k{0}-4', 'replaced');"
                      "UPDATE pairs SET k = 'r{0}' WHERE k = 'k{0}-5'".format(node), node)
-        written = {**self.rows(1), **self.rows(2)}
+        written = {bytes.fromhex(key): (None if null == "1" else bytes.fromhex(value), int(version))
+                   for node in (1, 2)
+                   for key, null, value, version in self.sql("SELECT HEX(k), v IS NULL, HEX(v), version FROM pairs", node)}
+        self.assertEqual(598, len(written))
         for node in (1, 2):
             self.load(node)
         done = self.sync()
         self.assertEqual(0, done.returncode, done.stdout)
         rows = self.rows(1)
         self.assertEqual({k: (r.value, r.version) for k, r in rows.items()}, {k: (r.value, r.version) for k, r in self.rows(2).items()})
-        for key, row in written.items():
-            self.assertEqual((row.value, row.version), (rows[key].value, rows[key].version), key)
+        for key, (value, version) in written.items():
+            if value == b"replaced":  # its version was that of the removal, above which it is put
+                version = ((version >> 10) + 1) << 10 | (1 if key.startswith(b"k1") else 2)
+            self.assertEqual((value, version), (rows[key].value, rows[key].version), key)
         for key in (b"k1-3", b"k2-3", b"k1-5", b"k2-5"):
             self.assertIsNone(rows[key].value)
         self.server.start_up()
