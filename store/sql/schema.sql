@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS pairs (
   KEY touched (touched), -- neither changes when Sherd overwrites a live pair
   KEY ends (ends),
   CONSTRAINT the_key_is_empty CHECK (k <> ''),
+  CONSTRAINT touched_is_not_a_time CHECK (touched > 0),
   CONSTRAINT a_key_cannot_be_renamed_use_INSERT_and_DELETE CHECK (hash = CRC32(k))
 ) ENGINE=InnoDB;
 
@@ -92,6 +93,7 @@ IF EXISTS (SELECT 1 FROM information_schema.columns
     MODIFY expires BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'milliseconds since 1970 UTC; 0 = never',
     ADD KEY IF NOT EXISTS touched (touched), ADD KEY IF NOT EXISTS ends (ends),
     ADD CONSTRAINT IF NOT EXISTS the_key_is_empty CHECK (k <> ''),
+    ADD CONSTRAINT IF NOT EXISTS touched_is_not_a_time CHECK (touched > 0),
     ADD CONSTRAINT IF NOT EXISTS a_key_cannot_be_renamed_use_INSERT_and_DELETE CHECK (hash = CRC32(k));
   ALTER TABLE sherd_partition
     ADD COLUMN IF NOT EXISTS trimmed BIGINT UNSIGNED NOT NULL DEFAULT 0
@@ -238,7 +240,8 @@ BEGIN
   IF @sherd_purges IS NULL THEN
     INSERT INTO removed (k, version)
     VALUES (OLD.k, GREATEST((now_us << 10) - 1,
-                            IF(OLD.version >> 10 < now_us + 86400000000, OLD.version + 1, 0)))
+                            IF(OLD.version >> 10 < now_us + 86400000000,
+                               OLD.version + IF(OLD.touched IS NULL, 1, 1025), 0))) -- above its effective one
     ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));
   END IF;
 END //

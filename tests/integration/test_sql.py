@@ -485,6 +485,17 @@ class EveryWay:
         self.assertGreater(self.rows()[key].version, future)
         self.check_if_match(before)
 
+    # The row was read with its effective version, which others may have.
+    def test_a_delete_of_an_unstamped_row_that_lies_in_the_future(self):
+        key = self.keys[0]
+        self.come_from_the_future(key, 2000000)
+        self.sql("UPDATE pairs SET v = 'new'")
+        read = int(self.server.get(key).version_tag)
+        self.sql("DELETE FROM pairs")
+        before = self.expect({key: None}, [])
+        self.assertGreater(self.rows()[key].version, read)
+        self.check_if_match(before)
+
     # A row cannot know what REPLACE deleted for it. Its stamp is greater, for other partitions have the other version.
     def test_a_replace_over_a_version_that_lies_in_the_future(self):
         key = self.keys[0]
@@ -616,6 +627,19 @@ class TestRefusals(SqlTest):
             self.assertIn(CONSTRAINT_FAILED, self.refused(text))
 
 
+    # One such row would keep all from being stamped.
+    def test_a_zero_as_the_time_of_a_write_is_refused(self):
+        key = sql_bytes(self.keys[0])
+        for value in ("0", "'0000-00-00 00:00:00'", "''"):
+            for text in ("INSERT INTO pairs (k, v, touched) VALUES (%s, 'x', %s)", "INSERT IGNORE INTO pairs (k, v, touched) VALUES (%s, 'x', %s)"):
+                said = self.refused("SET sql_mode = ''; " + text % (key, value))
+                self.assertIn(CONSTRAINT_FAILED, said)
+                self.assertIn("touched_is_not_a_time", said)
+        self.sql("INSERT INTO pairs (k, v) VALUES (%s, 'x')" % key)
+        self.assertIn(CONSTRAINT_FAILED, self.refused("UPDATE pairs SET touched = 0"))
+        self.expect({self.keys[0]: b"x"})
+
+
 class TestBatches(SqlTest):
     """What the server writes in one statement has one version, one number, and one entry in the log."""
 
@@ -737,7 +761,7 @@ class TestDefinition(SqlTest):
         text = self.sql("SHOW CREATE TABLE pairs")[0][1]
         for part in ("PRIMARY KEY (`k`)", "KEY `touched` (`touched`)", "KEY `ends` (`ends`)", "ENGINE=InnoDB",
                      "`ends` bigint(20) unsigned GENERATED ALWAYS AS (if(`v` is null,1,`expires`)) STORED",
-                     "CONSTRAINT `the_key_is_empty` CHECK (`k` <> '')",
+                     "CONSTRAINT `the_key_is_empty` CHECK (`k` <> '')", "CONSTRAINT `touched_is_not_a_time` CHECK (`touched` > 0)",
                      "CONSTRAINT `a_key_cannot_be_renamed_use_INSERT_and_DELETE` CHECK (`hash` = crc32(`k`))"):
             self.assertIn(part, text)
         self.assertEqual(3, len(re.findall(r"KEY ", text)), text)
