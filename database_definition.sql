@@ -122,6 +122,8 @@ IF EXISTS (SELECT 1 FROM information_schema.columns
   -- The last entry of a key is the one that speaks for its row.
   UPDATE pairs JOIN (SELECT k, MAX(seq) AS last FROM changes GROUP BY k) AS entry USING (k)
     SET pairs.seq = entry.last, pairs.touched = pairs.touched; -- SQL may have written the row since
+  -- Else a tombstone's expiry would end the value that an UPDATE gives it.
+  UPDATE pairs SET expires = 0, touched = touched WHERE v IS NULL AND expires = 1;
   -- Last, for it says that all of this is done.
   ALTER TABLE changes ADD COLUMN IF NOT EXISTS ks MEDIUMBLOB NOT NULL DEFAULT '';
   UPDATE changes SET ks = CONCAT(LENGTH(k), IF(op & 127 = 1, '=', '-'), k), op = 1 | op & 128
@@ -380,6 +382,8 @@ IF EXISTS (SELECT 1 FROM information_schema.columns
   -- The last entry of a key is the one that speaks for its row.
   UPDATE pairs JOIN (SELECT k, MAX(seq) AS last FROM changes GROUP BY k) AS entry USING (k)
     SET pairs.seq = entry.last, pairs.touched = pairs.touched; -- SQL may have written the row since
+  -- Else a tombstone's expiry would end the value that an UPDATE gives it.
+  UPDATE pairs SET expires = 0, touched = touched WHERE v IS NULL AND expires = 1;
   -- Last, for it says that all of this is done.
   ALTER TABLE changes ADD COLUMN IF NOT EXISTS ks MEDIUMBLOB NOT NULL DEFAULT '';
   UPDATE changes SET ks = CONCAT(LENGTH(k), IF(op & 127 = 1, '=', '-'), k), op = 1 | op & 128

@@ -91,7 +91,8 @@ class UpgradeTest(unittest.TestCase):
     def state(self):
         """All that must stay, and the log as (seq, version, op, key)."""
         return {
-            "pairs": self.sql("SELECT HEX(k), IFNULL(HEX(v), 'NULL'), HEX(type), version, created, expires FROM pairs ORDER BY k"),
+            "pairs": self.sql("SELECT HEX(k), IFNULL(HEX(v), 'NULL'), HEX(type), version, created,"
+                              " IF(v IS NULL, 0, expires) FROM pairs ORDER BY k"),
             "removed": self.sql("SELECT HEX(k), version FROM removed ORDER BY k"),
             "diverts": self.sql("SELECT target, writer, version FROM diverts"),
             "cursors": self.sql("SELECT source, pass, high, gaps, marked, frontier FROM cursors"),
