@@ -87,6 +87,17 @@ static void debt_hold_back__has_the_event_read_again(void **state)
     debt_free(&debt);
 }
 
+static void debt_hold_back__has_its_whole_batch_read_again(void **state)
+{
+    (void)state;
+    struct debt *debt = made("1.10v100_2.20v200");
+    debt->owed[1] = OWED_AWAY;
+    const struct feed_event in_the_middle = event(199, "1.18-7k19-3v195_2.20");
+    assert_int_equal(debt_hold_back(debt, &in_the_middle), ERROR_NONE);
+    expect_applied(debt, "1.40_2.21", "1.18-7v195_2.20v200");
+    debt_free(&debt);
+}
+
 static void debt_hold_back__refuses_what_is_no_token(void **state)
 {
     (void)state;
@@ -127,6 +138,7 @@ int main(void)
         cmocka_unit_test(debt_apply__keeps_what_is_owed_and_what_is_newest),
         cmocka_unit_test(debt_holds__what_may_be_older_than_what_is_known_of_the_absent),
         cmocka_unit_test(debt_hold_back__has_the_event_read_again),
+        cmocka_unit_test(debt_hold_back__has_its_whole_batch_read_again),
         cmocka_unit_test(debt_hold_back__refuses_what_is_no_token),
         cmocka_unit_test(debt_is_due__when_one_that_was_away_is_back),
     };
