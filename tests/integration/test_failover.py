@@ -751,8 +751,9 @@ class Clones(FailoverTest):
         keys = self.keys(20)
         self.assertEqual(b"first", clone.get(keys[0]).body)
         for key in keys:  # another daemon could not reach the home, this one can
-            self.nodes.sql(2, "SET @sherd_node = 2, @sherd_divert = 1;"
-                              "INSERT INTO pairs (k, v) VALUES ('%s', 'diverted')" % key)
+            self.nodes.sql(2, "SET @version = 0, @sherd_seq = 0; INSERT INTO pairs (k, v, version, created, seq, touched)"
+                              " VALUES ('{0}', 'diverted', @version := sherd_diverted(1, sherd_log('{1}={0}', 2, 0, ~0)),"
+                              " @version, @sherd_seq, NULL)".format(key, len(key)))
         began = time.monotonic()
         for key in keys:
             wait_until(lambda key=key: clone.get(key).body == b"diverted", KNOWN, "the divert of %s" % key)
