@@ -896,11 +896,27 @@ void query_digest(struct bytes *sql, const struct query_range *range, struct sli
     } else {
         bytes_append_char(sql, '0');
     }
-    bytes_append_text(sql, ",COUNT(*),BIT_XOR(CRC32(k)*CRC32(CONCAT(version,k)))FROM pairs"
-                           " FORCE INDEX(PRIMARY)WHERE ");
+    bytes_append_text(sql, ",COUNT(*),BIT_XOR(CRC32(k)*CRC32(CONCAT(version,k))),"
+                           "SUM(hash<>CRC32(k))FROM pairs FORCE INDEX(PRIMARY)WHERE ");
     append_compared(sql, range, floor);
     if (classes.len)
         bytes_append_text(sql, " GROUP BY class");
+}
+
+#define WRONG_HASH " AND hash<>CRC32(k)"
+
+void query_wrong(struct bytes *sql, const struct query_range *range, unsigned limit)
+{
+    bytes_append_text(sql, "SELECT k FROM pairs FORCE INDEX(PRIMARY)WHERE ");
+    append_range(sql, range);
+    bytes_format(sql, WRONG_HASH " ORDER BY k LIMIT %u", limit);
+}
+
+void query_mend(struct bytes *sql, const struct query_range *range)
+{
+    bytes_append_text(sql, "UPDATE pairs SET hash=CRC32(k),touched=touched WHERE ");
+    append_range(sql, range);
+    bytes_append_text(sql, WRONG_HASH ";");
 }
 
 void query_list(struct bytes *sql, const struct query_range *range, uint64_t floor)

@@ -251,11 +251,16 @@ void query_estimate(struct bytes *sql);
 // query_border asks for the key of the `step`th row of a range: no row when it has fewer.
 void query_border(struct bytes *sql, const struct query_range *range, unsigned step);
 
-// query_digest asks for class, rows, digest of a range. `classes` has the class of each slot in two
-// bytes, big-endian; empty: all slots are of class 0. Rows that were dead before `floor` are left
-// out, and those that never had a version.
+// query_digest asks for class, rows, digest, and how many hashes are wrong, of a range. `classes`
+// has the class of each slot in two bytes, big-endian; empty: all slots are of class 0. Rows that
+// were dead before `floor` are left out, and those that never had a version.
 void query_digest(struct bytes *sql, const struct query_range *range, struct slice classes,
                   uint64_t floor);
+
+// query_wrong asks for up to `limit` keys of a range whose rows have a wrong hash: somebody
+// switched off the constraint. query_mend is a part of a block: corrects all of them.
+void query_wrong(struct bytes *sql, const struct query_range *range, unsigned limit);
+void query_mend(struct bytes *sql, const struct query_range *range);
 
 // query_list asks for k, version of the same rows, of all classes, in the order of keys.
 void query_list(struct bytes *sql, const struct query_range *range, uint64_t floor);

@@ -16,6 +16,8 @@ enum {
     PIECE_BYTES = 1024 * 1024, // of SQL text with values, unless one row alone is more
     TRIES = 3,
     PACKET_REST = 64 * 1024, // of a statement beside its largest row
+    ROW_BYTES = 100,         // of a row's SQL beside key, value and type
+    PAGE_MIN = 50,           // rows
 };
 
 // Where the SQL of a row ends; it begins where that of the row before ends, with a comma.
@@ -29,7 +31,7 @@ struct row_at {
 struct piece {
     struct bytes text;
     struct bytes entry;
-    struct row_at row[COPY_MAX];
+    struct row_at row[COPY_PAGE_MAX];
     size_t count;
 };
 
@@ -49,8 +51,9 @@ struct copying {
     bool left_out; // rows that the target does not take yet
     struct bytes sql;
     bool (*wanted)(const struct copy *copy, const struct pair *pair); // copy_page: or NULL
-    struct bytes *at; // copy_page: key of the last row
-    size_t looked_at; // copy_page: rows
+    struct copy_at *at;                                               // copy_page
+    size_t looked_at;                                                 // copy_page: rows
+    size_t bytes;                                                     // copy_page: of those rows
 };
 
 // ---------------------------------------------------------------- writing
@@ -259,15 +262,18 @@ static bool passes_over(struct copying *c, const struct pair *pair)
         return !is_wanted(c, pair->key, pair->version);
     if (!c->wanted)
         return false;
-    bytes_clear(c->at);
-    bytes_append_slice(c->at, pair->key);
+    bytes_clear(&c->at->key);
+    bytes_append_slice(&c->at->key, pair->key);
     c->looked_at++;
+    c->bytes += ROW_BYTES + pair->key.len + pair->value.len + pair->type.len;
     return !c->wanted(c->copy, pair);
 }
 
-static bool is_full(const struct piece *piece, const struct pair *pair)
+// is_full: a log entry has no more than COPY_MAX keys.
+static bool is_full(const struct copying *c, const struct pair *pair)
 {
-    return piece->count == COPY_MAX ||
+    const struct piece *piece = &c->piece;
+    return piece->count == (c->logged ? COPY_MAX : COPY_PAGE_MAX) ||
            (piece->count && piece->text.len + piece->entry.len + 2 * pair->size > PIECE_BYTES);
 }
 
@@ -281,7 +287,7 @@ static enum error take_row(const struct row *row, void *context)
     c->needed++;
     if (!pair.whole && pair.size <= most_bytes(c))
         return keys_add(&c->large, pair.key, 0);
-    if (pair.whole && is_full(&c->piece, &pair) && (error = write_piece(c, false)))
+    if (pair.whole && is_full(c, &pair) && (error = write_piece(c, false)))
         return error;
     if (!pair.whole || !add_row(c, &pair, most_bytes(c)))
         tell_too_large(c, pair.key);
@@ -377,10 +383,18 @@ static enum error copy_all(struct copying *c)
     return error;
 }
 
+// size_page finds out how many of such rows a statement carries.
+static void size_page(struct copying *c)
+{
+    size_t rows = PIECE_BYTES / (c->bytes / c->looked_at + 1);
+    rows = rows < PAGE_MIN ? PAGE_MIN : rows;
+    c->at->rows = rows < COPY_PAGE_MAX ? (unsigned)rows : COPY_PAGE_MAX;
+}
+
 static enum error copy_some(struct copying *c, struct slice to)
 {
     struct bytes sql = {0};
-    query_rows_after(&sql, bytes_slice(c->at), to, COPY_MAX);
+    query_rows_after(&sql, bytes_slice(&c->at->key), to, c->at->rows);
     enum error error = pass_do(c->pass, c->copy->from, c->source, &sql, take_row, c);
     bytes_fini(&sql);
     c->wanted = NULL;
@@ -388,8 +402,10 @@ static enum error copy_some(struct copying *c, struct slice to)
         error = fetch_large(c);
     if (!error && c->piece.count)
         error = write_piece(c, true);
-    if (c->looked_at < COPY_MAX)
-        bytes_clear(c->at);
+    if (c->looked_at < c->at->rows)
+        bytes_clear(&c->at->key);
+    else
+        size_page(c);
     return error;
 }
 
@@ -436,7 +452,7 @@ enum error copy_run(const struct copy *copy)
     return error;
 }
 
-enum error copy_page(const struct copy *copy, struct bytes *at, struct slice to,
+enum error copy_page(const struct copy *copy, struct copy_at *at, struct slice to,
                      bool (*wanted)(const struct copy *copy, const struct pair *pair))
 {
     struct copying *c = begin_copying(copy);

@@ -9,7 +9,8 @@
 #include "sync/pass.h"
 
 enum {
-    COPY_MAX = 500, // keys at a time
+    COPY_MAX = 500,       // keys at a time
+    COPY_PAGE_MAX = 2000, // rows of copy_page
 };
 
 struct copy {
@@ -33,9 +34,16 @@ struct copy {
 // copy_run copies. ERROR_REJECTED and ERROR_OUTCOME have been told.
 enum error copy_run(const struct copy *copy) MUST_USE;
 
-// copy_page copies the next COPY_MAX rows behind the key in `at` up to `to` (empty: to the end)
-// that `wanted` accepts, in the order of keys; at->len == 0 afterwards when those were the last.
-enum error copy_page(const struct copy *copy, struct bytes *at, struct slice to,
+// Where copy_page is. `rows` is how many it looks at: COPY_MAX at first, afterwards as many as a
+// statement carries.
+struct copy_at {
+    struct bytes key;
+    unsigned rows;
+};
+
+// copy_page copies the next at->rows rows behind at->key up to `to` (empty: to the end) that
+// `wanted` accepts, in the order of keys; at->key is empty afterwards when those were the last.
+enum error copy_page(const struct copy *copy, struct copy_at *at, struct slice to,
                      bool (*wanted)(const struct copy *copy, const struct pair *pair)) MUST_USE;
 
 #endif

@@ -9,7 +9,7 @@
 #include "sync/ranges.h"
 
 enum {
-    RANGE_ROWS = 10000,
+    RANGE_ROWS = 20000,
 };
 
 // The keys of one partition that go to another.
@@ -41,20 +41,20 @@ static bool wanted(const struct copy *copy, const struct pair *pair)
            is_source(pass, copy->from, copy->to, slot);
 }
 
-static enum error fill_range(struct hand *hand, struct filling *f, const struct range *range)
+static enum error fill_range(struct hand *hand, struct filling *f, const struct range *range,
+                             struct copy_at *at)
 {
     struct pass *pass = hand_pass(hand);
-    struct bytes at = {0};
     const struct copy copy = {
         .hand = hand, .from = f->from, .to = f->to, .known = true, .repairs = true};
     enum error error;
-    bytes_append_slice(&at, bytes_slice(&range->after));
+    bytes_clear(&at->key);
+    bytes_append_slice(&at->key, bytes_slice(&range->after));
     do {
-        error = bytes_failed(&at) ? ERROR_MEMORY
-                                  : copy_page(&copy, &at, bytes_slice(&range->to), wanted);
+        error = bytes_failed(&at->key) ? ERROR_MEMORY
+                                       : copy_page(&copy, at, bytes_slice(&range->to), wanted);
         progress_show(pass);
-    } while (!error && at.len && !pass_stopped(pass));
-    bytes_fini(&at);
+    } while (!error && at->key.len && !pass_stopped(pass));
     atomic_fetch_add(&pass->steps_done, 1);
     return error;
 }
@@ -63,12 +63,14 @@ static void fill_ranges(struct hand *hand, size_t i, void *context)
 {
     struct filling *f = context;
     struct range range = {0};
+    struct copy_at at = {.rows = COPY_MAX};
     enum error error = ERROR_NONE;
     (void)i;
     while (!error && ranges_next(&f->ranges, hand, &range))
-        error = fill_range(hand, f, &range);
+        error = fill_range(hand, f, &range, &at);
     if (error || f->ranges.error)
         atomic_store(&hand_pass(hand)->verify_failed, true);
+    bytes_fini(&at.key);
     range_fini(&range);
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "store/query.h"
 #include "store/slot.h"
 #include "sync/classes.h"
@@ -14,9 +15,13 @@
 #include "sync/retry.h"
 
 enum {
-    RANGE_ROWS = 4000, // of a range at first
-    LIST_ROWS = 8000,  // a range that differs is halved while it has more
-    BUCKETS = 64,      // directions in which rows of a range are copied at the same time
+    RANGE_ROWS = 1000,   // of a range at first
+    CLASSED_ROWS = 4000, // the same, where each statement has the table of classes
+    PART_ROWS = 4000,    // the same, of a pass that compares a part: differences are rare
+    HAND_RANGES = 4,     // ranges of such a pass that are worth another hand
+    LIST_ROWS = 8000,    // a range that differs is halved while it has more
+    BUCKETS = 64,        // directions in which rows of a range are copied at the same time
+    NAMED_MAX = 100,     // keys of a range that are named
 };
 
 struct digest {
@@ -59,15 +64,17 @@ struct work {
 struct taking {
     struct digest *digest; // of the first class
     unsigned classes;
+    uint64_t wrong; // hashes
 };
 
 static enum error take_digest(const struct row *row, void *context)
 {
     struct taking *t = context;
-    uint64_t n[3];
-    if (row_numbers(row, 0, 3, n) || n[0] >= t->classes)
+    uint64_t n[4];
+    if (row_numbers(row, 0, 4, n) || n[0] >= t->classes)
         return ERROR_MALFORMED;
     t->digest[n[0]] = (struct digest){n[1], n[2]};
+    t->wrong += n[3];
     return ERROR_NONE;
 }
 
@@ -76,11 +83,45 @@ static struct digest *digests_of(const struct work *w, unsigned peer)
     return &w->digest[(size_t)peer * w->comparing->classes.count];
 }
 
+static enum error tell_wrong(const struct row *row, void *context)
+{
+    const struct peer *peer = context;
+    struct bytes name = {0};
+    struct slice key;
+    if (row_key(row, 0, &key))
+        return ERROR_MALFORMED;
+    log_escape(&name, key);
+    log_write(LOG_WARN,
+              "partition-%u: key %.*s had a wrong hash: SQL renamed it without constraints",
+              peer->conf->id, (int)name.len, name.len ? name.data : "");
+    bytes_fini(&name);
+    return ERROR_NONE;
+}
+
+// mend names rows whose hashes are wrong, and corrects them. Where SQL renamed a row, the old key
+// comes back from another partition.
+static void mend(struct work *w, struct peer *peer, struct channel *channel,
+                 const struct query_range *range)
+{
+    struct bytes sql = {0};
+    query_wrong(&sql, range, NAMED_MAX);
+    progress_hide(w->pass);
+    enum error error = pass_do(w->pass, peer, channel, &sql, tell_wrong, peer);
+    bytes_clear(&sql);
+    query_guard(&sql, w->pass->token);
+    query_mend(&sql, range);
+    query_commit(&sql);
+    if (!error && !w->pass->options.dry_run)
+        error = retry_do(w->pass, peer, channel, &sql);
+    w->failed |= error != ERROR_NONE;
+    bytes_fini(&sql);
+}
+
 static void read_digests(struct work *w, unsigned i, const struct query_range *range)
 {
     struct peer *peer = &w->pass->peer[i];
     struct channel *channel = hand_channel(w->hand, peer);
-    struct taking taking = {digests_of(w, i), w->comparing->classes.count};
+    struct taking taking = {digests_of(w, i), w->comparing->classes.count, 0};
     memset(taking.digest, 0, taking.classes * sizeof *taking.digest);
     if (!channel)
         return;
@@ -90,6 +131,8 @@ static void read_digests(struct work *w, unsigned i, const struct query_range *r
     query_digest(&w->sql, range, bytes_slice(&w->comparing->classes.table), 0);
     if (pass_do(w->pass, peer, channel, &w->sql, take_digest, &taking))
         w->failed = true;
+    else if (taking.wrong)
+        mend(w, peer, channel, range);
 }
 
 // class_differs tells whether the owners of a class have the same, and others nothing.
@@ -195,9 +238,20 @@ static void drop_piece(struct work *w, struct peer *peer, struct channel *channe
         atomic_fetch_add(&w->pass->counts.dropped, count);
 }
 
+static bool drops(const struct work *w)
+{
+    for (unsigned i = 0; i < w->pass->partitions; i++)
+        if (w->drop[i].count)
+            return true;
+    return false;
+}
+
 // drop_rows deletes what is to be dropped, once all the rest of the range is where it belongs.
 static void drop_rows(struct work *w)
 {
+    if (!drops(w))
+        return;
+    flush(w);
     bool safe = !w->failed && atomic_load(&w->pass->counts.rejected) == 0;
     for (unsigned i = 0; i < w->pass->partitions; i++) {
         struct peer *peer = &w->pass->peer[i];
@@ -294,7 +348,8 @@ static void settle_key(struct work *w, struct slice key)
     }
 }
 
-// settle_range lists a range everywhere and brings the partitions together.
+// settle_range lists a range everywhere and brings the partitions together, at the latest when this
+// hand's last range is done.
 static void settle_range(struct work *w, const struct query_range *range)
 {
     struct slice key;
@@ -302,7 +357,6 @@ static void settle_range(struct work *w, const struct query_range *range)
         list_rows(w, i, range);
     while (!w->failed && next_key(w, &key))
         settle_key(w, key);
-    flush(w);
     drop_rows(w);
     progress_show(w->pass);
 }
@@ -383,6 +437,8 @@ static void compare_ranges(struct work *w)
         atomic_fetch_add(&w->pass->steps_done, 1);
         progress_show(w->pass);
     }
+    if (!w->failed)
+        flush(w);
     range_fini(&range);
 }
 
@@ -424,12 +480,19 @@ static void store_next(struct pass *pass, struct peer *peer, struct slice key)
     bytes_fini(&sql);
 }
 
-// compare_all compares the ranges that were planned.
-static void compare_all(struct pass *pass, struct comparing *c)
+// share_ranges compares the ranges that were planned; each hand that takes part may have to connect
+// first.
+static void share_ranges(struct pass *pass, struct comparing *c, size_t hands)
 {
-    crew_run(pass->crew, pass->conf->sync.threads, run_hand, c);
+    size_t threads = pass->conf->sync.threads;
+    crew_run(pass->crew, hands < threads ? hands : threads, run_hand, c);
     if (c->ranges.error || pass_stopped(pass))
         atomic_store(&pass->verify_failed, true);
+}
+
+static unsigned step_of(const struct comparing *c)
+{
+    return c->classes.table.len ? CLASSED_ROWS : RANGE_ROWS;
 }
 
 // verify_all cuts the ranges by the rows of a partition that has all that it should, if there is
@@ -441,23 +504,23 @@ static void verify_all(struct pass *pass, struct peer *lowest, struct comparing 
     for (unsigned i = pass->partitions; i-- > 0;)
         if (peer_up(&pass->peer[i]) && pass->peer[i].trusted)
             peer = &pass->peer[i];
-    pass->steps_total = atomic_load(&pass->steps_done) + range_count(pass, peer, RANGE_ROWS);
-    if (ranges_init(&c->ranges, peer, RANGE_ROWS, start, SIZE_MAX))
+    pass->steps_total = atomic_load(&pass->steps_done) + range_count(pass, peer, step_of(c));
+    if (ranges_init(&c->ranges, peer, step_of(c), start, SIZE_MAX))
         atomic_store(&pass->verify_failed, true);
     else
-        compare_all(pass, c);
+        share_ranges(pass, c, SIZE_MAX);
 }
 
 static void verify_part(struct pass *pass, struct peer *lowest, struct comparing *c)
 {
     unsigned rows = pass->conf->sync.verify;
-    unsigned step = rows < RANGE_ROWS ? rows : RANGE_ROWS;
+    unsigned step = rows < PART_ROWS ? rows : PART_ROWS;
     size_t count = (rows + step - 1) / step;
     pass->steps_total = atomic_load(&pass->steps_done) + count;
     if (ranges_init(&c->ranges, lowest, step, bytes_slice(&lowest->verified), count))
         atomic_store(&pass->verify_failed, true);
     else
-        compare_all(pass, c);
+        share_ranges(pass, c, 1 + count / HAND_RANGES);
     if (!pass->verify_failed && !pass->options.dry_run)
         store_next(pass, lowest, bytes_slice(&c->ranges.rest.after));
 }

@@ -177,6 +177,35 @@ class TestBetweenTwo(SyncTest):
         self.assertEqual(self.sync()["conflicts"], 1)
         self.assertEqual(self.value(1, "k"), b"newer")
 
+    def test_entries_of_many_keys(self):
+        """Pages of the log with more keys than go into one block, keys that are named twice, and few of them left."""
+        entry = ("SET group_concat_max_len=1<<30,@sherd_seq=0; SET @v=sherd_log((SELECT GROUP_CONCAT(CONCAT(LENGTH("
+                 "CONCAT('k',seq)),'=k',seq) SEPARATOR '') FROM seq_{0}_to_{1}),1,0,1<<62);"
+                 "INSERT INTO pairs(k,v,version,created,seq,touched) SELECT CONCAT('k',seq),@v,@v,@v,@sherd_seq,NULL"
+                 " FROM seq_{0}_to_{1} ON DUPLICATE KEY UPDATE v=VALUES(v),version=VALUES(version),seq=VALUES(seq),"
+                 "touched=NULL;")
+        self.sql(1, "".join(entry.format(first, first + 499) for first in range(1, 5000, 250)))
+        report = self.sync()
+        self.assertEqual((report["copied"], report["conflicts"]), (5250, 0), report)
+        self.assertEqual(len(self.assert_equal_rows(1, 2)), 5250)
+        self.sql(2, "UPDATE pairs SET v='newer' WHERE k='k7'")
+        self.sql(1, entry.format(1000, 1999) + "INSERT INTO changes(op,version,ks) VALUES(1,1,'2=k72=k8')")
+        self.configure(sync={"threads": "1"})
+        report = self.sync()
+        self.assertEqual((report["copied"], report["conflicts"]), (1001, 1), report)
+        self.assertEqual(self.value(1, "k7"), b"newer")
+        self.assert_equal_rows(1, 2)
+        self.assert_idle(self.sync())
+
+    def test_an_entry_that_is_none_is_told(self):
+        for spoilt in ("x", "9=short", "0=", "1k"):
+            self.sql(1, "INSERT INTO changes(op,version,ks) VALUES(1,1,'%s')" % spoilt)
+            done = self.run_sync("--json")
+            self.assertEqual((done.code, len(done.err.splitlines())), (FAILED, 1), done)
+            self.assertIn("partition-1: ", done.err)
+            self.sql(1, "DELETE FROM changes WHERE version=1")
+            self.sync()
+
     def test_every_byte_arrives(self):
         key = bytes(range(256))
         values = [bytes(range(256)) * 3, b"", b"'\\\"\0\n\r\x1a%_", b"x" * 65536, b"'" * 1048576]
@@ -626,6 +655,33 @@ class TestVerify(SyncTest):
         self.assertEqual(sum(repaired), 100, repaired)
         self.assertEqual(repaired[3], 0)
         self.assert_equal_rows(1, 2)
+
+    def test_a_wrong_hash_is_named_and_corrected(self):
+        self.put(1, "a", "b")
+        self.sync()
+        self.sql(2, "SET check_constraint_checks=0; UPDATE pairs SET hash=hash+1,touched=touched WHERE k='a'")
+        done = self.run_sync("--dry-run", "--verify=all")
+        self.assertEqual(done.code, CONVERGED, done)
+        self.assertRegex(done.err, "^[^\n]*partition-2: key a had a wrong hash[^\n]*\n$")
+        done = self.run_sync("--verify=all")
+        self.assertEqual(done.code, CONVERGED, done)
+        self.assertRegex(done.err, "^[^\n]*partition-2: key a had a wrong hash[^\n]*\n$")
+        self.assertEqual(self.one(2, "SELECT COUNT(*) FROM pairs WHERE hash<>CRC32(k) OR touched IS NOT NULL"), "0")
+        self.assert_idle(self.sync("--verify=all"))
+
+    def test_rows_that_the_first_partition_lacks_are_found(self):
+        """It is its rows that the ranges are cut by: none, or ranges that are much larger elsewhere."""
+        silent = ("INSERT INTO pairs(k,v,version,created,touched) SELECT CONCAT('%s',seq),seq,"
+                  "(1795000000000000+seq)<<10|2,1,NULL FROM seq_1_to_%d")
+        for prefix, count in (("m-", 20000), ("a-", 9000), ("z-", 100)):
+            self.sql(2, silent % (prefix, count))
+            self.assertEqual(self.sync("--verify=all")["repaired"], count)
+            self.assertEqual(len(self.assert_equal_rows(1, 2)) > 0, True)
+            self.sql(1, "SET @sherd_purges=1; DELETE FROM pairs WHERE k>'m-2'")
+            gone = int(self.one(2, "SELECT COUNT(*) FROM pairs WHERE k>'m-2'"))
+            self.assertEqual(self.sync("--verify=all")["repaired"], gone)
+            self.assert_equal_rows(1, 2)
+        self.assert_idle(self.sync("--verify=all"))
 
     def test_a_pass_may_compare_nothing(self):
         self.configure(sync={"verify": "0"})

@@ -937,7 +937,7 @@ static void query_unsettled__counts_rows_and_notes(void **state)
 static const struct query_range whole, part = {{"a'", 2}, {"b'", 2}};
 
 #define PART         "k>'a\\'' AND k<='b\\''"
-#define DIGEST       "BIT_XOR(CRC32(k)*CRC32(CONCAT(version,k)))"
+#define DIGEST       "BIT_XOR(CRC32(k)*CRC32(CONCAT(version,k))),SUM(hash<>CRC32(k))"
 #define FROM_PRIMARY "FROM pairs FORCE INDEX(PRIMARY)WHERE "
 // Of version 2048000, which is 2000 us or 2 ms.
 #define DEAD "(ends BETWEEN 1 AND 2 AND version<2048000 AND touched IS NULL)"
@@ -974,6 +974,16 @@ static void query_digest__parts_the_classes_of_the_slots(void **state)
     EXPECT(&sql,
            "SELECT CONV(HEX(SUBSTR('\\0\1\\0\\'\\0\\\\',(hash&16383)*2+1,2)),16,10)AS class"
            ",COUNT(*)," DIGEST FROM_PRIMARY PART " AND version>0 AND NOT" DEAD " GROUP BY class");
+}
+
+static void query_wrong__names_what_query_mend_corrects(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_wrong(&sql, &part, 9);
+    EXPECT(&sql, "SELECT k " FROM_PRIMARY PART " AND hash<>CRC32(k) ORDER BY k LIMIT 9");
+    query_mend(&sql, &whole);
+    EXPECT(&sql, "UPDATE pairs SET hash=CRC32(k),touched=touched WHERE k>'' AND hash<>CRC32(k);");
 }
 
 static void query_list__names_the_rows_of_a_range(void **state)
@@ -1075,6 +1085,7 @@ int main(void)
         cmocka_unit_test(query_border__counts_keys_of_a_range),
         cmocka_unit_test(query_digest__leaves_out_what_is_long_dead),
         cmocka_unit_test(query_digest__parts_the_classes_of_the_slots),
+        cmocka_unit_test(query_wrong__names_what_query_mend_corrects),
         cmocka_unit_test(query_list__names_the_rows_of_a_range),
         cmocka_unit_test(query_purge__takes_only_what_is_long_dead),
         cmocka_unit_test(query_drop__takes_only_the_versions_it_names),
