@@ -793,12 +793,12 @@ static void ask_partition(struct reader *r, size_t entry, unsigned id, struct lo
 static enum error look_at_late(struct reader *r)
 {
     struct follow *f = r->follow;
-    size_t most = count_looks(r), made = 0;
+    size_t made = 0;
     free(r->look);
-    r->look = most ? calloc(most, sizeof *r->look) : NULL;
+    r->look = calloc(count_looks(r) + 1, sizeof *r->look); // one more: never NULL for none
     move(r, READER_LOOKS);
     r->looks = 0;
-    if (most && !r->look)
+    if (!r->look)
         return ERROR_MEMORY;
     for (unsigned id = 1; id <= f->count; id++) {
         bool up = outlook_is_up(store_outlook(f->store), id);
