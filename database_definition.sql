@@ -192,12 +192,13 @@ BEGIN
   RETURN version_;
 END //
 
--- sherd_bury makes tombstones of up to 500 rows that SQL deleted, and returns how many notes of
--- `removed` it worked off. Where there is a row again that stays. If its version is below the
+-- sherd_bury makes tombstones of up to `most` rows that SQL deleted, with keys behind `after_`, and
+-- returns how many notes of `removed` it worked off. Where there is a row again that stays. If its version is below the
 -- removal's (the version of its forerunner lay in the future) it is given the next one, not the
 -- present time: it must not overtake what was written elsewhere since. A row that is unstamped is
 -- given its version first, above that of the note. Removals that lie in the future stay for later.
-CREATE OR REPLACE FUNCTION sherd_bury(id SMALLINT UNSIGNED) RETURNS INT READS SQL DATA
+CREATE OR REPLACE FUNCTION sherd_bury(id SMALLINT UNSIGNED, after_ VARBINARY(512), most INT)
+RETURNS INT READS SQL DATA
 BEGIN
   DECLARE at_end, found, gone INT DEFAULT 0;
   DECLARE key_ VARBINARY(512);
@@ -205,7 +206,8 @@ BEGIN
   DECLARE keys_ MEDIUMBLOB DEFAULT '';
   DECLARE now_us BIGINT UNSIGNED DEFAULT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6));
   DECLARE page CURSOR FOR
-    SELECT k, version FROM removed WHERE version >> 10 < now_us + 4000000 ORDER BY k LIMIT 500 FOR UPDATE SKIP LOCKED;
+    SELECT k, version FROM removed WHERE k > after_ AND version >> 10 < now_us + 4000000
+    ORDER BY k LIMIT most FOR UPDATE SKIP LOCKED;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET at_end = 1;
   INSERT INTO changes (op, version, ks) VALUES (1, now_us << 10 | id, '');
   SET entry = LAST_INSERT_ID();
@@ -452,12 +454,13 @@ BEGIN
   RETURN version_;
 END //
 
--- sherd_bury makes tombstones of up to 500 rows that SQL deleted, and returns how many notes of
--- `removed` it worked off. Where there is a row again that stays. If its version is below the
+-- sherd_bury makes tombstones of up to `most` rows that SQL deleted, with keys behind `after_`, and
+-- returns how many notes of `removed` it worked off. Where there is a row again that stays. If its version is below the
 -- removal's (the version of its forerunner lay in the future) it is given the next one, not the
 -- present time: it must not overtake what was written elsewhere since. A row that is unstamped is
 -- given its version first, above that of the note. Removals that lie in the future stay for later.
-CREATE OR REPLACE FUNCTION sherd_bury(id SMALLINT UNSIGNED) RETURNS INT READS SQL DATA
+CREATE OR REPLACE FUNCTION sherd_bury(id SMALLINT UNSIGNED, after_ VARBINARY(512), most INT)
+RETURNS INT READS SQL DATA
 BEGIN
   DECLARE at_end, found, gone INT DEFAULT 0;
   DECLARE key_ VARBINARY(512);
@@ -465,7 +468,8 @@ BEGIN
   DECLARE keys_ MEDIUMBLOB DEFAULT '';
   DECLARE now_us BIGINT UNSIGNED DEFAULT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6));
   DECLARE page CURSOR FOR
-    SELECT k, version FROM removed WHERE version >> 10 < now_us + 4000000 ORDER BY k LIMIT 500 FOR UPDATE SKIP LOCKED;
+    SELECT k, version FROM removed WHERE k > after_ AND version >> 10 < now_us + 4000000
+    ORDER BY k LIMIT most FOR UPDATE SKIP LOCKED;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET at_end = 1;
   INSERT INTO changes (op, version, ks) VALUES (1, now_us << 10 | id, '');
   SET entry = LAST_INSERT_ID();

@@ -339,7 +339,9 @@ static enum verdict verdict_of(unsigned code)
     case 1206:  // the lock table is full
     case 1226:  // a limit of the account
     case 1290:  // --read-only
+    case 1305:  // no such function
     case 1317:  // query interrupted
+    case 1370:  // a right on the function is missing
     case 1792:  // read-only transaction
     case 1449:  // the triggers' definer does not exist
     case 1637:  // too many transactions

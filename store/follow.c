@@ -923,9 +923,10 @@ static void pause_reading(struct reader *r)
 
 // ---------------------------------------------------------------- what SQL wrote
 
+static const struct slice none = {0};
+
 static bool ask_unstamped(struct reader *r)
 {
-    static const struct slice none = {0};
     if (!(r->unsettled & QUERY_UNSTAMPED))
         return false;
     bytes_clear(&r->sql);
@@ -960,7 +961,7 @@ static bool ask_bury(struct reader *r)
     bytes_clear(&r->sql);
     if (r->bury_failed) // one of the rows may be held for long: that is waited for only once
         query_without_waiting(&r->sql);
-    query_bury(&r->sql, r->id);
+    query_bury(&r->sql, r->id, none, SETTLE_PAGE);
     ask(r, READER_BURIES);
     return true;
 }

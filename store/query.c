@@ -490,9 +490,18 @@ void query_stamp_block(struct bytes *sql, unsigned id, const struct slice *keys,
     bytes_append_text(sql, ";COMMIT;END");
 }
 
-void query_bury(struct bytes *sql, unsigned id)
+void query_bury(struct bytes *sql, unsigned id, struct slice after, unsigned most)
 {
-    bytes_format(sql, "SELECT sherd_bury(%u)", id);
+    bytes_format(sql, "SELECT sherd_bury(%u,", id);
+    query_quote(sql, after);
+    bytes_format(sql, ",%u)", most);
+}
+
+void query_unburied(struct bytes *sql, struct slice after, unsigned limit)
+{
+    bytes_append_text(sql, "SELECT k FROM removed WHERE k>");
+    query_quote(sql, after);
+    bytes_format(sql, " ORDER BY k LIMIT %u", limit);
 }
 
 // ---------------------------------------------------------------- how a partition is

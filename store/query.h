@@ -113,8 +113,10 @@ void query_stamp(struct bytes *sql, unsigned id, const struct slice *keys, const
 void query_stamp_block(struct bytes *sql, unsigned id, const struct slice *keys,
                        const bool *tombstones, size_t count);
 
-// query_bury buries up to 500 rows and asks how many notes that worked off.
-void query_bury(struct bytes *sql, unsigned id);
+// query_bury buries up to `most` rows that SQL removed, with keys behind `after`, and asks how many
+// notes of them that worked off; query_unburied asks for the keys of such rows.
+void query_bury(struct bytes *sql, unsigned id, struct slice after, unsigned most);
+void query_unburied(struct bytes *sql, struct slice after, unsigned limit);
 
 // ---------------------------------------------------------------- sync
 //

@@ -74,12 +74,13 @@ enum error pass_ask(struct pass *pass, struct peer *peer, struct channel *channe
 static bool may_pass(unsigned code)
 {
     switch (code) {
+    case CHANNEL_CHECKREAD:
+    case CHANNEL_DEADLOCK:
+    case CHANNEL_LOCK_WAIT:
     case 1021: // disk full
     case 1030: // error from the storage engine
     case 1053: // shutdown in progress
     case 1114: // the table is full
-    case 1205: // a lock that is held for long
-    case 1213: // deadlock
     case 1290: // --read-only
     case 1317: // interrupted
     case 1836: // read-only mode
@@ -91,13 +92,19 @@ static bool may_pass(unsigned code)
     }
 }
 
+void pass_refused(struct pass *pass, struct peer *peer, struct channel *channel)
+{
+    if (!pass_stopped(pass))
+        pass_trouble(pass, may_pass(channel_code(channel)) ? PASS_BUSY : PASS_FAILED,
+                     "partition-%u: %s", peer->conf->id, channel_text(channel));
+}
+
 enum error pass_do(struct pass *pass, struct peer *peer, struct channel *channel,
                    const struct bytes *sql, channel_on_row *on_row, void *context)
 {
     enum error error = pass_ask(pass, peer, channel, sql, on_row, context);
-    if (error == ERROR_REJECTED && channel_code(channel) && !pass_stopped(pass))
-        pass_trouble(pass, may_pass(channel_code(channel)) ? PASS_BUSY : PASS_FAILED,
-                     "partition-%u: %s", peer->conf->id, channel_text(channel));
+    if (error == ERROR_REJECTED && channel_code(channel))
+        pass_refused(pass, peer, channel);
     else if (error == ERROR_MALFORMED || error == ERROR_MEMORY)
         pass_trouble(pass, PASS_FAILED, "partition-%u: %s", peer->conf->id, error_text(error));
     return error;

@@ -135,6 +135,9 @@ void pass_trouble(struct pass *pass, enum pass_exit code, const char *format, ..
 enum error pass_ask(struct pass *pass, struct peer *peer, struct channel *channel,
                     const struct bytes *sql, channel_on_row *on_row, void *context) MUST_USE;
 
+// pass_refused tells what the partition refused last, unless the pass has stopped anyway.
+void pass_refused(struct pass *pass, struct peer *peer, struct channel *channel);
+
 // pass_do is pass_ask for statements that are not supposed to be refused: tells it.
 enum error pass_do(struct pass *pass, struct peer *peer, struct channel *channel,
                    const struct bytes *sql, channel_on_row *on_row, void *context) MUST_USE;

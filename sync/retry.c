@@ -39,8 +39,7 @@ enum error retry_do(struct pass *pass, struct peer *peer, struct channel *channe
                     const struct bytes *sql)
 {
     enum error error = retry_ask(pass, peer, channel, sql, NULL, NULL);
-    if (error == ERROR_REJECTED && !pass_stopped(pass))
-        pass_trouble(pass, retry_locked(channel) ? PASS_BUSY : PASS_FAILED, "partition-%u: %s",
-                     peer->conf->id, channel_text(channel));
+    if (error == ERROR_REJECTED)
+        pass_refused(pass, peer, channel);
     return error;
 }

@@ -10,7 +10,7 @@
 #include "sync/retry.h"
 
 enum {
-    PAGE = 500, // rows; as many notes as query_bury works off
+    PAGE = 500, // rows, or notes of removed ones
 };
 
 // A page of unstamped rows.
@@ -127,8 +127,8 @@ static enum error stamp_page(struct pass *pass, struct peer *peer, struct channe
         atomic_fetch_add(&pass->counts.stamped, page->keys.count);
     else if (error == ERROR_REJECTED && retry_locked(channel))
         error = ERROR_NONE;
-    else if (error == ERROR_REJECTED && !pass_stopped(pass))
-        pass_trouble(pass, PASS_FAILED, "partition-%u: %s", peer->conf->id, channel_text(channel));
+    else if (error == ERROR_REJECTED)
+        pass_refused(pass, peer, channel);
     return error;
 }
 
@@ -154,22 +154,85 @@ static enum error take_one(const struct row *row, void *context)
     return row_numbers(row, 0, 1, context);
 }
 
+static enum error take_key(const struct row *row, void *context)
+{
+    struct slice key;
+    return row_key(row, 0, &key) ? ERROR_MALFORMED : keys_add(context, key, 0);
+}
+
+static void count_buried(struct pass *pass, uint64_t gone)
+{
+    atomic_fetch_add(&pass->counts.tombstones, gone);
+    throttle_wait(&pass->throttle, gone, 0);
+}
+
+// bury_singly buries the rows of `notes` that nobody has locked, and counts the others.
+static enum error bury_singly(struct pass *pass, struct peer *peer, struct channel *channel,
+                              const struct keys *notes, struct slice after, size_t *locked)
+{
+    struct bytes sql = {0};
+    enum error error = ERROR_NONE;
+    for (size_t i = 0; i < notes->count && !error && !pass_stopped(pass); i++) {
+        uint64_t gone = 0;
+        bytes_clear(&sql);
+        query_without_waiting(&sql);
+        query_bury(&sql, peer->conf->id, i ? notes->key[i - 1] : after, 1);
+        error = pass_ask(pass, peer, channel, &sql, take_one, &gone);
+        if (error == ERROR_REJECTED && retry_locked(channel)) {
+            error = ERROR_NONE;
+            ++*locked;
+        }
+        count_buried(pass, gone);
+    }
+    bytes_fini(&sql);
+    return error;
+}
+
+// bury_around buries what there is around a row that somebody has locked for long.
+static enum error bury_around(struct pass *pass, struct peer *peer, struct channel *channel)
+{
+    struct bytes sql = {0}, after = {0};
+    struct keys notes = {0};
+    size_t locked = 0;
+    enum error error;
+    do {
+        keys_clear(&notes);
+        bytes_clear(&sql);
+        query_unburied(&sql, bytes_slice(&after), PAGE);
+        error = pass_ask(pass, peer, channel, &sql, take_key, &notes);
+        keys_settle(&notes);
+        if (!error)
+            error = bury_singly(pass, peer, channel, &notes, bytes_slice(&after), &locked);
+        bytes_clear(&after);
+        if (notes.count)
+            bytes_append_slice(&after, notes.key[notes.count - 1]);
+        if (bytes_failed(&after))
+            error = ERROR_MEMORY;
+    } while (!error && notes.count == PAGE && !pass_stopped(pass));
+    if (!error && locked)
+        pass_trouble(pass, PASS_BUSY, "partition-%u: %zu key%s that SQL deleted %s locked",
+                     peer->conf->id, locked, locked == 1 ? "" : "s", locked == 1 ? "is" : "are");
+    keys_fini(&notes);
+    bytes_fini(&after);
+    bytes_fini(&sql);
+    return error;
+}
+
 static enum error bury(struct pass *pass, struct peer *peer, struct channel *channel)
 {
     struct bytes sql = {0};
     enum error error = ERROR_NONE;
     uint64_t gone = PAGE;
-    query_bury(&sql, peer->conf->id);
+    query_bury(&sql, peer->conf->id, SLICE(""), PAGE);
     while (!error && gone == PAGE && !pass_stopped(pass)) {
-        error = retry_ask(pass, peer, channel, &sql, take_one, &gone);
-        if (error)
-            break;
-        atomic_fetch_add(&pass->counts.tombstones, gone);
-        throttle_wait(&pass->throttle, gone, 0);
+        gone = 0;
+        error = pass_ask(pass, peer, channel, &sql, take_one, &gone);
+        count_buried(pass, gone);
     }
-    if (error == ERROR_REJECTED && !pass_stopped(pass))
-        pass_trouble(pass, retry_locked(channel) ? PASS_BUSY : PASS_FAILED, "partition-%u: %s",
-                     peer->conf->id, channel_text(channel));
+    if (error == ERROR_REJECTED && retry_locked(channel))
+        error = bury_around(pass, peer, channel);
+    if (error == ERROR_REJECTED)
+        pass_refused(pass, peer, channel);
     bytes_fini(&sql);
     return error;
 }

@@ -392,6 +392,20 @@ class TestOpenTransactions(SyncTest):
         self.sync()
         self.assertEqual(self.value(2, "a"), b"new")
 
+    def test_a_locked_key_keeps_no_other_removal_waiting(self):
+        self.put(1, "a", "b", "c")
+        self.sync()
+        self.sql(1, "DELETE FROM pairs")
+        transaction = self.open(1, "INSERT INTO pairs(k,v) VALUES('b','again')")
+        done = self.run_sync()
+        self.assertEqual(done.code, BUSY, done)
+        self.assertIn("partition-1: 1 key that SQL deleted is locked", done.err)
+        self.assertEqual([self.value(2, key) for key in "abc"], [None, b"value", None])
+        transaction.run("COMMIT")
+        self.sync()
+        self.assertEqual(self.value(2, "b"), b"again")
+        self.assert_equal_rows(1, 2)
+
 
 class TestPurge(SyncTest):
     config = {"sync": {"grace": "0", "keep_log": "0", "verify": "16384"}}

@@ -910,6 +910,7 @@ static void batch_run__names_the_failure_of_a_lone_write(void **state)
         {1114, ERROR_UNAVAILABLE}, {1021, ERROR_UNAVAILABLE}, {1290, ERROR_UNAVAILABLE},
         {1969, ERROR_UNAVAILABLE}, {1317, ERROR_UNAVAILABLE}, {1836, ERROR_UNAVAILABLE},
         {1205, ERROR_UNAVAILABLE}, {1180, ERROR_OUTCOME},     {1142, ERROR_UNAVAILABLE},
+        {1305, ERROR_UNAVAILABLE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fixture *f = fixture_new(10);

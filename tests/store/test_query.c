@@ -697,8 +697,10 @@ static void query_bury__tells_how_many_notes_went(void **state)
 {
     (void)state;
     struct bytes sql = {0};
-    query_bury(&sql, 1023);
-    EXPECT(&sql, "SELECT sherd_bury(1023)");
+    query_bury(&sql, 1023, SLICE("a'"), 1);
+    EXPECT(&sql, "SELECT sherd_bury(1023,'a\\'',1)");
+    query_unburied(&sql, SLICE(""), 500);
+    EXPECT(&sql, "SELECT k FROM removed WHERE k>'' ORDER BY k LIMIT 500");
 }
 
 // ---------------------------------------------------------------- the log
