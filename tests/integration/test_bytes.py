@@ -138,6 +138,38 @@ class Values(SherdTest):
             self.assertEqual(name, self.server.get("type-%d" % i).header("Content-Type"))
 
 
+class Quoting(SherdTest):
+    """Random keys and values of what SQL gives a meaning, many to a statement; the servers' parser is the judge."""
+
+    PIECES = [b"'", b'"', b"`", b"\\", b"\0", b"\x1a", b"\n", b"\r", b"\b", b"\t", b"%", b"_", b";", b",", b"(", b")", b"--", b"-- ", b"#",
+              b"/*", b"*/", b"/*!", b"''", b"\\'", b"'\\", b"',NULL),('", b"');", b"\xbf", b"\x95", b"\x81", b"\xff", b"\xc3", b"a", b"0x",
+              b"NULL", b"?", b"@a", b":a", b"\\0", b"\\Z", b"{", b"}"]
+    ROUNDS = 10
+    PAIRS = 200
+
+    def text(self, chance, most):
+        return b"".join(chance.choices(self.PIECES, k=chance.randint(1, most)))[:512]
+
+    def test_any_bytes_of_a_batch_are_read_as_they_are(self):
+        for seed in range(self.ROUNDS):
+            chance = random.Random(seed)
+            with self.subTest(seed=seed):
+                pairs = {b"%d:" % seed + self.text(chance, 12): self.text(chance, 60) for _ in range(self.PAIRS)}
+                self.write(pairs)
+                self.assertEqual(pairs, self.rows(b"%d:" % seed))
+
+    def write(self, pairs):
+        with self.server.wire(30) as wire:
+            wire.send(b"".join(b"PUT %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+                               % (key_path(key).encode(), len(value), value) for key, value in pairs.items()))
+            for key in pairs:
+                self.check(wire.response(), 201)
+
+    def rows(self, prefix):
+        return {bytes.fromhex(key): bytes.fromhex(value) for node in self.nodes.all() for key, value in
+                self.nodes.sql(node, "SELECT HEX(k),HEX(v) FROM pairs WHERE LEFT(k,%d)=%s" % (len(prefix), sql_bytes(prefix)))}
+
+
 class LargeValues(SherdTest):
     config = {"server": {"max_value": "16M"}, "store": {"timeout": "10s"}}  # it is about bytes, however slow
 
