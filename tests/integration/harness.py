@@ -29,6 +29,7 @@ NODE_COUNT = 3
 TABLES = ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition")
 START_SECONDS = 15
 STOP_SECONDS = 7
+TRUST_SECONDS = 4
 COVERAGE = os.environ.get("SHERD_TEST_COVERAGE")  # set by make coverage
 SLACK = float(os.environ.get("SHERD_TEST_SLACK", "1"))  # multiplies deadlines on slow machines
 
@@ -257,6 +258,15 @@ class Server:
         """Whether every thread has every partition: each has connections of its own, so ask many times."""
         return all(line.endswith(" up") for _ in range(20)
                    for line in self.request("GET", "/readyz").body.decode().splitlines())
+
+    def trusted(self):
+        """Of each partition, by one of the threads."""
+        return [p["trusted"] for p in self.request("GET", "/status").json()["partitions"]]
+
+    def wait_trusted(self, *expected):
+        """Each thread learns it for itself."""
+        wait_until(lambda: all(self.trusted() == list(expected) for _ in range(20)), TRUST_SECONDS,
+                   "trusted: %r" % (expected,))
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:

@@ -606,13 +606,10 @@ class Blank(FailoverTest):
         self.nodes.sql(HOME, "".join("TRUNCATE %s;" % t for t in
                                      ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition")))
 
-    def trusted(self):
-        return [p["trusted"] for p in self.server.request("GET", "/status").json()["partitions"]]
-
     def test_a_new_store_is_complete(self):
         for node in self.nodes.all():
             self.assertEqual([[str(node), "1"]], self.nodes.sql(node, "SELECT id, seeded FROM sherd_partition"))
-        self.assertEqual([True] * 3, self.trusted())
+        self.assertEqual([True] * 3, self.server.trusted())
 
     def test_a_store_with_data_somewhere_is_not_new(self):
         self.server.stop()
@@ -621,7 +618,7 @@ class Blank(FailoverTest):
         self.server = self.start_server()
         for node in self.nodes.all():
             self.assertNotEqual([["1"]], self.nodes.sql(node, "SELECT seeded FROM sherd_partition"))
-        self.assertEqual([False] * 3, self.trusted())
+        self.assertEqual([False] * 3, self.server.trusted())
         self.assertEqual(b"v", self.value("k"))
 
     def test_nothing_is_missing(self):
@@ -639,16 +636,11 @@ class Blank(FailoverTest):
         self.nodes.start(HOME)
         self.blank()
         wait_until(self.server.all_up, BACK, "all partitions up")
-        self.wait_trusted(False, True, True)
-
-    def wait_trusted(self, *expected):
-        """Each thread learns it for itself."""
-        wait_until(lambda: all(self.trusted() == list(expected) for _ in range(20)), 2 * KNOWN,
-                   "trusted: %r" % (expected,))
+        self.server.wait_trusted(False, True, True)
 
     def check_blank(self, keys, versions, work):
         work()
-        self.assertEqual([False, True, True], self.trusted())
+        self.assertEqual([False, True, True], self.server.trusted())
         for key in keys:
             answer = self.check(self.server.get(key), 200)
             self.assertEqual((b"first", versions[key]), (answer.body, answer.version_tag))
@@ -688,14 +680,14 @@ class Blank(FailoverTest):
                                  "DELETE FROM removed" % keys[0])
             self.nodes.sql(2, "INSERT INTO cursors VALUES (1, 9, 0, '', 0, 0)")
         self.restart_with(restore)
-        self.assertEqual([False, True, True], self.trusted())
+        self.assertEqual([False, True, True], self.server.trusted())
         self.assertEqual(b"first", self.value(keys[0]))
         self.nodes.sql(HOME, "UPDATE sherd_partition SET pass = 9")
-        self.wait_trusted(True, True, True)
+        self.server.wait_trusted(True, True, True)
 
     def test_a_partition_below_the_floor_is_not_trusted(self):
         self.nodes.sql(2, "UPDATE sherd_partition SET floor = 5000")
-        self.wait_trusted(False, True, False)
+        self.server.wait_trusted(False, True, False)
 
     def test_what_may_have_been_purged_is_not_brought_back(self):
         """The home lacks a key that another has with a version below the floor: it may have been deleted."""
@@ -705,7 +697,7 @@ class Blank(FailoverTest):
         self.nodes.sql(HOME, "SET @sherd_purges = 1; DELETE FROM pairs WHERE k = '%s'" % key)
         for node in self.nodes.all():
             self.nodes.sql(node, "UPDATE sherd_partition SET floor = %d, seeded = %d" % (version, node != HOME))
-        self.wait_trusted(False, True, True)
+        self.server.wait_trusted(False, True, True)
         self.check(self.server.get(key), 200, 404)
         self.assertIsNone(self.row(HOME, key))
 
