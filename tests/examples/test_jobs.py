@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,15 @@ def digest_of(text, rounds):
     return digest.hex()
 
 
+def entry_keys(entry):
+    """The keys of a batch, each behind its length and = or -."""
+    while entry:
+        head = re.match("([0-9]+)[=-]", entry)
+        end = head.end() + int(head.group(1))
+        yield entry[head.end():end]
+        entry = entry[end:]
+
+
 class Jobs(StackTest):
     @classmethod
     def setUpClass(cls):
@@ -47,8 +57,8 @@ class Jobs(StackTest):
         """{id: how often its key was put}: the change logs know, and mark what one partition took from another."""
         counts = collections.Counter()
         for node in range(1, self.stack.partitions + 1):
-            for (key,) in self.sql(node, "SELECT k FROM changes WHERE op = 1 AND k LIKE '%s%%'" % prefix):
-                counts[key[len(prefix):]] += 1
+            for (entry,) in self.sql(node, "SELECT ks FROM changes WHERE op = 1"):
+                counts.update(key[len(prefix):] for key in entry_keys(entry) if key.startswith(prefix))
         return counts
 
     def done(self):
