@@ -533,15 +533,18 @@ static void append_page_bounds(struct bytes *sql, const struct query_page *page)
     bytes_format(sql, " ORDER BY k LIMIT %u", page->limit);
 }
 
+// The optimizer need not look at the other indexes.
+#define IN_ORDER " FORCE INDEX(PRIMARY)WHERE "
+
 void query_page(struct bytes *sql, const struct query_page *page)
 {
     if (page->dead)
-        bytes_append_text(sql, "(SELECT k,type," EFFECTIVE ",NOT" ALIVE " FROM pairs WHERE ");
+        bytes_append_text(sql, "(SELECT k,type,version,touched,NOT" ALIVE " FROM pairs" IN_ORDER);
     else
-        bytes_append_text(sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE " AND ");
+        bytes_append_text(sql, "SELECT k,type,version,touched,0 FROM pairs" IN_ORDER ALIVE " AND ");
     append_page_bounds(sql, page);
     if (page->dead) {
-        bytes_append_text(sql, ")UNION ALL(SELECT k,'',version,1 FROM removed"
+        bytes_append_text(sql, ")UNION ALL(SELECT k,'',version,NULL,1 FROM removed"
                                " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
                                " AND ");
         append_page_bounds(sql, page);

@@ -109,8 +109,8 @@ enum error row_entry(const struct row *row, struct pair *pair)
 {
     uint64_t dead;
     *pair = (struct pair){0};
-    if (row->fields != 4 || !read_key(row, 0, &pair->key) || !read_type(row, 1, &pair->type) ||
-        !read_number(row, 2, &pair->version) || !read_number(row, 3, &dead))
+    if (row->fields != 5 || !read_key(row, 0, &pair->key) || !read_type(row, 1, &pair->type) ||
+        !read_version(row, 2, &pair->version) || !read_number(row, 4, &dead))
         return ERROR_MALFORMED;
     pair->dead = dead != 0;
     return ERROR_NONE;

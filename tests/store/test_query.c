@@ -255,14 +255,14 @@ static void query_page__reads_from_after_a_key(void **state)
     (void)state;
     struct bytes sql = {0};
     query_page(&sql, &(struct query_page){.limit = 100});
-    EXPECT(&sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE
+    EXPECT(&sql, "SELECT k,type,version,touched,0 FROM pairs FORCE INDEX(PRIMARY)WHERE " ALIVE
                  " AND k>'' ORDER BY k LIMIT 100");
     query_page(&sql, &(struct query_page){
                          .from = SLICE("a'"), .inclusive = true, .end = SLICE("a("), .limit = 1});
-    EXPECT(&sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE
+    EXPECT(&sql, "SELECT k,type,version,touched,0 FROM pairs FORCE INDEX(PRIMARY)WHERE " ALIVE
                  " AND k>='a\\'' AND k<'a(' ORDER BY k LIMIT 1");
     query_page(&sql, &(struct query_page){.from = SLICE("\0"), .limit = 4294967295});
-    EXPECT(&sql, "SELECT k,type," EFFECTIVE ",0 FROM pairs WHERE " ALIVE
+    EXPECT(&sql, "SELECT k,type,version,touched,0 FROM pairs FORCE INDEX(PRIMARY)WHERE " ALIVE
                  " AND k>'\\0' ORDER BY k LIMIT 4294967295");
 }
 
@@ -272,11 +272,12 @@ static void query_page__with_dead_shows_tombstones_and_removed_rows(void **state
     struct bytes sql = {0};
     query_page(&sql, &(struct query_page){
                          .from = SLICE("a"), .end = SLICE("b"), .limit = 9, .dead = true});
-    EXPECT(&sql, "(SELECT k,type," EFFECTIVE ",NOT" ALIVE
-                 " FROM pairs WHERE k>'a' AND k<'b' ORDER BY k LIMIT 9)UNION ALL"
-                 "(SELECT k,'',version,1 FROM removed"
-                 " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
-                 " AND k>'a' AND k<'b' ORDER BY k LIMIT 9)ORDER BY k LIMIT 9");
+    EXPECT(&sql,
+           "(SELECT k,type,version,touched,NOT" ALIVE
+           " FROM pairs FORCE INDEX(PRIMARY)WHERE k>'a' AND k<'b' ORDER BY k LIMIT 9)UNION ALL"
+           "(SELECT k,'',version,NULL,1 FROM removed"
+           " WHERE NOT EXISTS(SELECT 1 FROM pairs WHERE pairs.k=removed.k)"
+           " AND k>'a' AND k<'b' ORDER BY k LIMIT 9)ORDER BY k LIMIT 9");
 }
 
 #define LOOK ",type,version,touched,expires," CREATED ",NOT" ALIVE " FROM pairs WHERE k IN"

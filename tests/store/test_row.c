@@ -64,7 +64,8 @@ static void make_look(struct made *m)
 
 static void make_entry(struct made *m)
 {
-    make(m, (const char *const[]){"key", "text/plain", "1025", "0"}, 4);
+    make(m, (const char *const[]){"key", "text/plain", "1025", "", "0"}, 5);
+    set_null(m, 3);
 }
 
 static void make_stamp(struct made *m)
@@ -168,7 +169,7 @@ static const struct kind {
     const char *places;
 } kinds[] = {
     {make_pair, read_pair, 7, "kostnwn"},      {make_look, read_pair, 9, "kostnwnnn"},
-    {make_entry, read_entry, 4, "ktnn"},       {make_stamp, read_stamp, 4, "knnn"},
+    {make_entry, read_entry, 5, "ktnwn"},      {make_stamp, read_stamp, 4, "knnn"},
     {make_watch, read_watch, 9, "mmnnnnnnn"},  {make_check, read_check, 9, "onnnnnnon"},
     {make_copy, read_copy, 7, "kostnnn"},      {make_change, read_change, 5, "nmnnb"},
     {make_current, read_current, 6, "knnnto"}, {make_unstamped, read_unstamped, 3, "Tkn"},
@@ -380,7 +381,7 @@ static void row_entry__reads_all_fields(void **state)
     assert_int_equal(pair.size, 0);
     assert_int_equal(pair.expires, 0);
     assert_false(pair.dead);
-    set(&m, 3, SLICE("1"));
+    set(&m, 4, SLICE("1"));
     assert_int_equal(row_entry(&m.row, &pair), ERROR_NONE);
     assert_true(pair.dead);
 }
