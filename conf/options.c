@@ -121,7 +121,7 @@ static const struct option options[] = {
      .help = "Rows written in a second, at most; 0 for no limit."},
     {SYNC(bytes_per_second), FROM_TO(OPTION_SIZE, 0, 16384ull * M), .fallback = "0", .reload = true,
      .help = "Bytes of keys and values written in a second, at most; 0 for no limit."},
-    {SYNC(verify), FROM_TO(OPTION_INTEGER, 0, 1000000000), .fallback = "20000", .reload = true,
+    {SYNC(verify), FROM_TO(OPTION_INTEGER, 0, 1000000000), .fallback = "10000", .reload = true,
      .help = "How many rows each pass compares on all partitions, in turn; 0 for none."},
     {SYNC(grace), FROM_TO(OPTION_DURATION, 0, 24 * HOUR), .fallback = "1m", .reload = true,
      .help =

@@ -913,7 +913,7 @@ static void conf_print__shows_everything_in_the_shortest_form(void **state)
         "body_rate = 1000\nstop_timeout = 5s\nlog_level = info\naccess_log =\n"
         "cache = 0\ncache_staleness = 100ms\nallow_clear = no\ninsecure = no\n"
         "cors_origins =\n\n"
-        "[sync]\nthreads = 4\nrows_per_second = 0\nbytes_per_second = 0\nverify = 20000\n"
+        "[sync]\nthreads = 4\nrows_per_second = 0\nbytes_per_second = 0\nverify = 10000\n"
         "grace = 1m\nkeep_log = 1h\n\n"
         "[partition-1]\nhost = db1\nport = 3306\nuser = sherd\npassword = ********\n"
         "database = sherd\ntls = off\nweight = 1\n");
