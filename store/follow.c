@@ -118,6 +118,7 @@ struct reader {
     uint64_t log_end;   // at the beginning
     int64_t now_us;     // the partition's clock, with the page
     int64_t back_us;    // the same, when it could be asked first, or again
+    int64_t young_us;   // what was told before it began has no version beyond
     bool back;          // that is now
     int64_t round_us;   // clock_us, when the round's first statement was asked
     int64_t told_us;    // clock_us, of the last statement whose answer left nothing
@@ -398,8 +399,10 @@ static void be_open(struct reader *r)
 {
     struct follow *f = r->follow;
     struct position *at = position_of(r);
-    if (at->kind == POSITION_NOW) // what is there now may be known
+    if (at->kind == POSITION_NOW) { // what is there now may be known
         note_time(r, r->now_us);
+        r->young_us = r->now_us + LATE_US;
+    }
     at->kind = POSITION_CURSOR;
     r->opened = true;
     move(r, READER_OPEN);
@@ -701,12 +704,14 @@ static uint64_t version_of(const struct entry *e)
     return e->there ? e->current.pair.version : e->logged->change.version;
 }
 
+// is_late tells whether somebody may have been told something newer, of which is not known here:
+// before this follow began, also if its version lay ahead.
 static bool is_late(const struct reader *r, const struct entry *e)
 {
     uint64_t version = version_of(e);
     int64_t written_us = version_unix_us(version);
     return r->follow->until || written_us < r->now_us - LATE_US || written_us < r->back_us ||
-           version <= r->follow->recent.forgotten;
+           written_us < r->young_us || version <= r->follow->recent.forgotten;
 }
 
 // is_known tells whether a version as great was told of the key already: by another partition, a
@@ -718,8 +723,8 @@ static bool is_known(const struct follow *f, const struct entry *e)
 }
 
 // judge decides by the key's row alone. An entry speaks for a row that names it. Where there is no
-// row, what was put and is gone has another entry; what was removed is a tombstone that was purged,
-// of which the log that gave its version tells.
+// row, and SQL has not removed it just now, what was put and is gone has another entry; what was
+// removed is a tombstone that was purged, of which the log that gave its version tells.
 static void judge(const struct reader *r, struct entry *e)
 {
     if (!has_to_be_judged(r, e))

@@ -769,6 +769,8 @@ void query_feed_rows(struct bytes *sql, const struct slice *keys, size_t count, 
         bytes_append_text(sql, "NULL");
     bytes_append_text(sql, " FROM pairs WHERE k IN");
     append_key_list(sql, keys, count);
+    bytes_append_text(sql, " UNION ALL SELECT k,0,version,1,'',NULL FROM removed WHERE k IN");
+    append_key_list(sql, keys, count);
 }
 
 void query_holes(struct bytes *sql, uint64_t mark, unsigned lookback)

@@ -783,10 +783,12 @@ static void query_feed_rows__asks_which_entry_speaks_for_each_row(void **state)
     struct bytes sql = {0};
     query_feed_rows(&sql, keys, 2, false);
     EXPECT(&sql, "SELECT k,IF(touched IS NULL,seq,0),version,ends,type,NULL"
-                 " FROM pairs WHERE k IN('a\\'','b')");
+                 " FROM pairs WHERE k IN('a\\'','b') UNION ALL SELECT k,0,version,1,'',NULL"
+                 " FROM removed WHERE k IN('a\\'','b')");
     query_feed_rows(&sql, keys, 1, true);
     EXPECT(&sql, "SELECT k,IF(touched IS NULL,seq,0),version,ends,type,"
-                 "IF(LENGTH(v)<=65536,v,NULL) FROM pairs WHERE k IN('a\\'')");
+                 "IF(LENGTH(v)<=65536,v,NULL) FROM pairs WHERE k IN('a\\'')"
+                 " UNION ALL SELECT k,0,version,1,'',NULL FROM removed WHERE k IN('a\\'')");
 }
 
 #define CHANGES "SELECT seq,op,IF(op=1,ks,'')FROM changes WHERE "
