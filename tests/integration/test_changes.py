@@ -381,6 +381,15 @@ class Nothing_is_missed(WithServer):
         again = self.listen("since=" + token)
         self.assertEqual(again.told(), [("put", "slow")])
 
+    def test_what_lies_behind_a_version_that_was_ahead_is_not_told_to_a_new_feed(self):
+        """Another server may have told of that version before this feed began."""
+        self.nodes.sql(2, "INSERT INTO pairs(k,v,version,created,touched) SELECT 'ahead','new',@v:=(TIMESTAMPDIFF(MICROSECOND,"
+                          "'1970-01-01',UTC_TIMESTAMP(6))+3000000)<<10|2,@v,NULL")
+        listener = self.listen(server=self.new_server())
+        self.nodes.sql(1, "INSERT INTO pairs(k,v) VALUES('ahead','old'),('marker','1')")
+        listener.wait_for(1)
+        self.assertEqual(listener.told(), [("put", "marker")])
+
     def test_a_batch_that_commits_late(self):
         listener = self.listen()
         slow = Transaction(self.nodes, 1)
