@@ -117,8 +117,7 @@ struct reader {
     unsigned looks;     // under way
     uint64_t log_end;   // at the beginning
     int64_t now_us;     // the partition's clock, with the page
-    int64_t back_us;    // the same, when it could be asked first, or again
-    int64_t young_us;   // what was told before it began has no version beyond
+    int64_t doubt_us;   // of a key with an older version others may have told a newer one
     bool back;          // that is now
     int64_t round_us;   // clock_us, when the round's first statement was asked
     int64_t told_us;    // clock_us, of the last statement whose answer left nothing
@@ -395,13 +394,19 @@ static void ask_page(struct reader *r)
 
 // ---------------------------------------------------------------- beginning
 
+static void doubt_before(struct reader *r, int64_t us)
+{
+    if (us > r->doubt_us)
+        r->doubt_us = us;
+}
+
 static void be_open(struct reader *r)
 {
     struct follow *f = r->follow;
     struct position *at = position_of(r);
     if (at->kind == POSITION_NOW) { // what is there now may be known
         note_time(r, r->now_us);
-        r->young_us = r->now_us + LATE_US;
+        doubt_before(r, r->now_us + LATE_US); // a version told before may lie ahead
     }
     at->kind = POSITION_CURSOR;
     r->opened = true;
@@ -486,7 +491,8 @@ static void read_ends(struct reader *r, struct connection *connection)
         go_away(r);
         return;
     }
-    r->now_us = r->back_us = (int64_t)ends[LOG_NOW_US];
+    r->now_us = (int64_t)ends[LOG_NOW_US];
+    doubt_before(r, r->now_us);
     take_ends(r, ends);
 }
 
@@ -704,14 +710,13 @@ static uint64_t version_of(const struct entry *e)
     return e->there ? e->current.pair.version : e->logged->change.version;
 }
 
-// is_late tells whether somebody may have been told something newer, of which is not known here:
-// before this follow began, also if its version lay ahead.
+// is_late tells whether a newer version of the key may have been told elsewhere, unknown here.
 static bool is_late(const struct reader *r, const struct entry *e)
 {
     uint64_t version = version_of(e);
     int64_t written_us = version_unix_us(version);
-    return r->follow->until || written_us < r->now_us - LATE_US || written_us < r->back_us ||
-           written_us < r->young_us || version <= r->follow->recent.forgotten;
+    return r->follow->until || written_us < r->now_us - LATE_US || written_us < r->doubt_us ||
+           version <= r->follow->recent.forgotten;
 }
 
 // is_known tells whether a version as great was told of the key already: by another partition, a
@@ -928,14 +933,12 @@ static void pause_reading(struct reader *r)
 
 // ---------------------------------------------------------------- what SQL wrote
 
-static const struct slice none = {0};
-
 static bool ask_unstamped(struct reader *r)
 {
     if (!(r->unsettled & QUERY_UNSTAMPED))
         return false;
     bytes_clear(&r->sql);
-    query_unstamped(&r->sql, none, none, SETTLE_PAGE);
+    query_unstamped(&r->sql, SLICE(""), SLICE(""), SETTLE_PAGE);
     ask(r, READER_FINDS);
     return true;
 }
@@ -966,7 +969,7 @@ static bool ask_bury(struct reader *r)
     bytes_clear(&r->sql);
     if (r->bury_failed) // one of the rows may be held for long: that is waited for only once
         query_without_waiting(&r->sql);
-    query_bury(&r->sql, r->id, none, SETTLE_PAGE);
+    query_bury(&r->sql, r->id, SLICE(""), SETTLE_PAGE);
     ask(r, READER_BURIES);
     return true;
 }
@@ -1147,7 +1150,7 @@ static void read_page(struct reader *r, struct connection *connection)
     }
     r->now_us = (int64_t)log[LOG_NOW_US];
     if (r->back)
-        r->back_us = r->now_us;
+        doubt_before(r, r->now_us);
     r->back = false;
     if (is_trimmed(position_of(r), log)) {
         be_trimmed(r);

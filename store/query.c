@@ -17,7 +17,9 @@
 #define ALIVE_OF(t) "(" t "ends=0 OR " t "ends>" NOW_MS ")"
 #define CREATED     "IF(touched IS NULL OR created,created," EFFECTIVE ")" // as stamping makes it
 #define RETURNING   " RETURNING k,version,created,expires"
-#define NO_VERSION  "18446744073709551615"
+// Rows in the order of their keys: the optimizer need not look at the other indexes.
+#define IN_ORDER   "FROM pairs FORCE INDEX(PRIMARY)WHERE "
+#define NO_VERSION "18446744073709551615"
 
 // What a block does first.
 #define ROLL_BACK "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK;RESIGNAL;END;"
@@ -533,15 +535,12 @@ static void append_page_bounds(struct bytes *sql, const struct query_page *page)
     bytes_format(sql, " ORDER BY k LIMIT %u", page->limit);
 }
 
-// The optimizer need not look at the other indexes.
-#define IN_ORDER " FORCE INDEX(PRIMARY)WHERE "
-
 void query_page(struct bytes *sql, const struct query_page *page)
 {
     if (page->dead)
-        bytes_append_text(sql, "(SELECT k,type,version,touched,NOT" ALIVE " FROM pairs" IN_ORDER);
+        bytes_append_text(sql, "(SELECT k,type,version,touched,NOT" ALIVE " " IN_ORDER);
     else
-        bytes_append_text(sql, "SELECT k,type,version,touched,0 FROM pairs" IN_ORDER ALIVE " AND ");
+        bytes_append_text(sql, "SELECT k,type,version,touched,0 " IN_ORDER ALIVE " AND ");
     append_page_bounds(sql, page);
     if (page->dead) {
         bytes_append_text(sql, ")UNION ALL(SELECT k,'',version,NULL,1 FROM removed"
@@ -873,7 +872,7 @@ void query_estimate(struct bytes *sql)
 
 void query_border(struct bytes *sql, const struct query_range *range, unsigned step)
 {
-    bytes_append_text(sql, "SELECT k FROM pairs FORCE INDEX(PRIMARY)WHERE ");
+    bytes_append_text(sql, "SELECT k " IN_ORDER);
     append_range(sql, range);
     bytes_format(sql, " ORDER BY k LIMIT %u,1", step - 1);
 }
@@ -911,7 +910,7 @@ void query_digest(struct bytes *sql, const struct query_range *range, struct sli
         bytes_append_char(sql, '0');
     }
     bytes_append_text(sql, ",COUNT(*),BIT_XOR(CRC32(k)*CRC32(CONCAT(version,k))),"
-                           "SUM(hash<>CRC32(k))FROM pairs FORCE INDEX(PRIMARY)WHERE ");
+                           "SUM(hash<>CRC32(k))" IN_ORDER);
     append_compared(sql, range, floor);
     if (classes.len)
         bytes_append_text(sql, " GROUP BY class");
@@ -921,7 +920,7 @@ void query_digest(struct bytes *sql, const struct query_range *range, struct sli
 
 void query_wrong(struct bytes *sql, const struct query_range *range, unsigned limit)
 {
-    bytes_append_text(sql, "SELECT k FROM pairs FORCE INDEX(PRIMARY)WHERE ");
+    bytes_append_text(sql, "SELECT k " IN_ORDER);
     append_range(sql, range);
     bytes_format(sql, WRONG_HASH " ORDER BY k LIMIT %u", limit);
 }
@@ -935,7 +934,7 @@ void query_mend(struct bytes *sql, const struct query_range *range)
 
 void query_list(struct bytes *sql, const struct query_range *range, uint64_t floor)
 {
-    bytes_append_text(sql, "SELECT k,version FROM pairs FORCE INDEX(PRIMARY)WHERE ");
+    bytes_append_text(sql, "SELECT k,version " IN_ORDER);
     append_compared(sql, range, floor);
     bytes_append_text(sql, " ORDER BY k");
 }
