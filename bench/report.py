@@ -4,6 +4,7 @@ import collections
 import os
 import statistics
 import subprocess
+import textwrap
 
 from machine import ROOT
 
@@ -192,7 +193,7 @@ def markdown(rows, first=None):
 
 
 def document(results):
-    yield from circumstances(results)
+    yield textwrap.fill(" ".join(circumstances(results)), 100, break_long_words=False, break_on_hyphens=False)
     yield ""
     yield from markdown(((*row[:4], "met" if row[4] else "**missed**") for row in judged(results)),
                         ["work", "against", "ratio", "target", ""])

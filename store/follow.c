@@ -117,7 +117,7 @@ struct reader {
     unsigned looks;     // under way
     uint64_t log_end;   // at the beginning
     int64_t now_us;     // the partition's clock, with the page
-    int64_t doubt_us;   // of a key with an older version others may have told a newer one
+    int64_t doubt_us;   // others may have told newer versions of keys whose version is older
     bool back;          // that is now
     int64_t round_us;   // clock_us, when the round's first statement was asked
     int64_t told_us;    // clock_us, of the last statement whose answer left nothing
@@ -710,7 +710,8 @@ static uint64_t version_of(const struct entry *e)
     return e->there ? e->current.pair.version : e->logged->change.version;
 }
 
-// is_late tells whether a newer version of the key may have been told elsewhere, unknown here.
+// is_late tells whether a newer version of the key may have been told that this follow has not
+// read.
 static bool is_late(const struct reader *r, const struct entry *e)
 {
     uint64_t version = version_of(e);
