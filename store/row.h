@@ -19,7 +19,7 @@ struct row {
 // row_pair reads a row of query_select or query_look.
 enum error row_pair(const struct row *row, struct pair *pair) MUST_USE;
 
-// row_entry reads a row of query_page: key, type, effective version, and whether it is dead.
+// row_entry reads a row of query_page: key, type, version and touched, and whether it is dead.
 enum error row_entry(const struct row *row, struct pair *pair) MUST_USE;
 
 // row_stamp reads what a write gave: a row of query_upsert, query_insert, query_replace,

@@ -118,9 +118,10 @@ static void check_entry(const struct made *m)
     struct pair pair;
     if (row_entry(&m->row, &pair))
         return;
-    assert(m->row.fields == 4 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
+    assert(m->row.fields == 5 && key_valid(pair.key) && pair.type.len <= TYPE_MAX);
     assert(is_field(m, 0, pair.key) && is_field(m, 1, pair.type));
-    assert(is_number(m, 2, pair.version) && !pair.whole);
+    assert(is_version(m, 2, pair.version) && !pair.whole);
+    assert(is_number(m, 4, 0) == !pair.dead);
 }
 
 static void check_stamp(const struct made *m)
