@@ -557,10 +557,12 @@ void query_page(struct bytes *sql, const struct query_page *page)
     "IF(SELECT COUNT(*)FROM sherd_partition WHERE token=%llu LOCK IN SHARE MODE)=0 THEN"           \
     " SIGNAL SQLSTATE'45000'SET MYSQL_ERRNO=%d,MESSAGE_TEXT='a newer sync took over';END IF;"
 
-void query_sync_session(struct bytes *sql)
+void query_sync_session(struct bytes *sql, unsigned idle_s)
 {
     bytes_append_text(sql, "SET SESSION innodb_lock_wait_timeout=1,idle_transaction_timeout=10,"
                            "@sherd_purges=1");
+    if (idle_s)
+        bytes_format(sql, ",wait_timeout=%u", idle_s);
 }
 
 void query_sync_lock(struct bytes *sql, const char *database)

@@ -129,7 +129,8 @@ enum {
 };
 
 // query_sync_session prepares a session, after query_session, for sync: what it deletes is no news.
-void query_sync_session(struct bytes *sql);
+// The server ends it after `idle_s` without a statement, 0 = never.
+void query_sync_session(struct bytes *sql, unsigned idle_s);
 
 // query_sync_lock asks for the lock of all syncs of `database`: one row, 1 when it was free.
 void query_sync_lock(struct bytes *sql, const char *database);

@@ -2,6 +2,7 @@
 #include "sync/channel.h"
 
 #include <event2/event.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -10,9 +11,11 @@
 #include "store/query.h"
 
 struct channel {
+    pthread_mutex_t lock; // of all that follows, against channel_keep
     struct event_base *base;
     struct connection *connection;
     bool waiting;
+    bool keeping;     // what it waits for is the answer to channel_keep
     enum error error; // of the statement, or of opening
     unsigned code;
     struct bytes text; // NUL-terminated once something was said
@@ -56,6 +59,8 @@ static void on_closed(struct connection *connection, enum error error, const cha
     struct channel *c = context;
     (void)connection;
     c->waiting = false;
+    if (c->keeping)
+        return;
     c->error = error;
     set_text(c, why);
 }
@@ -65,6 +70,8 @@ static void on_answer(struct connection *connection, const struct answer *answer
     struct channel *c = context;
     struct row row;
     c->waiting = false;
+    if (c->keeping)
+        return;
     c->error = answer->error;
     c->code = answer->code;
     set_text(c, answer->text);
@@ -79,17 +86,17 @@ static void wait_for_answer(struct channel *c)
             abort(); // the loop itself is broken: no answer would ever come
 }
 
-static enum error prepare(struct channel *c)
+static enum error prepare(struct channel *c, unsigned idle_s)
 {
     struct bytes sql = {0};
-    query_sync_session(&sql);
+    query_sync_session(&sql, idle_s);
     enum error error = channel_query(c, &sql, NULL, NULL);
     bytes_fini(&sql);
     return error ? ERROR_UNAVAILABLE : ERROR_NONE;
 }
 
 static enum error connect_channel(struct channel *c, const struct conf_partition *partition,
-                                  const char *address, uint64_t max_packet_needed)
+                                  const char *address, uint64_t max_packet_needed, unsigned idle_s)
 {
     const struct connection_events events = {
         .on_open = on_open, .on_answer = on_answer, .on_closed = on_closed, .context = c};
@@ -99,18 +106,20 @@ static enum error connect_channel(struct channel *c, const struct conf_partition
     c->waiting = true;
     connection_open(c->connection, CHANNEL_OPEN_MS);
     wait_for_answer(c);
-    return c->error ? c->error : prepare(c);
+    return c->error ? c->error : prepare(c, idle_s);
 }
 
 enum error channel_open(const struct conf_partition *partition, const char *address,
-                        uint64_t max_packet_needed, struct channel **channel, struct bytes *why)
+                        uint64_t max_packet_needed, unsigned idle_s, struct channel **channel,
+                        struct bytes *why)
 {
     struct channel *c = calloc(1, sizeof *c);
     *channel = c;
     if (!c)
         return ERROR_MEMORY;
+    pthread_mutex_init(&c->lock, NULL);
     c->base = event_base_new();
-    enum error error = connect_channel(c, partition, address, max_packet_needed);
+    enum error error = connect_channel(c, partition, address, max_packet_needed, idle_s);
     if (error) {
         bytes_append_text(why, error == ERROR_MEMORY ? error_text(error) : channel_text(c));
         channel_free(channel);
@@ -128,6 +137,7 @@ void channel_free(struct channel **channel)
     if (c->base)
         event_base_free(c->base);
     bytes_fini(&c->text);
+    pthread_mutex_destroy(&c->lock);
     free(c);
 }
 
@@ -136,8 +146,13 @@ static enum error run(struct channel *c, struct slice sql, channel_on_row *on_ro
 {
     // The server may have ended it meanwhile: the loop would tell.
     event_base_loop(c->base, EVLOOP_NONBLOCK);
-    if (connection_state(c->connection) != CONNECTION_IDLE)
+    wait_for_answer(c); // to channel_keep
+    c->keeping = false;
+    if (connection_state(c->connection) != CONNECTION_IDLE) {
+        if (!c->text.len)
+            set_text(c, "the connection was lost while it was idle");
         return ERROR_OUTCOME;
+    }
     count_statement();
     c->on_row = on_row;
     c->context = context;
@@ -164,13 +179,31 @@ static void roll_back(struct channel *c)
 enum error channel_query(struct channel *c, const struct bytes *sql, channel_on_row *on_row,
                          void *context)
 {
-    c->code = 0;
     if (bytes_failed(sql))
         return ERROR_MEMORY;
+    pthread_mutex_lock(&c->lock);
+    c->code = 0;
+    bytes_clear(&c->text);
     enum error error = run(c, bytes_slice(sql), on_row, context);
     if (error == ERROR_REJECTED && c->code)
         roll_back(c);
+    pthread_mutex_unlock(&c->lock);
     return error;
+}
+
+// The answer is not waited for: a partition that gives none must not keep the others from being
+// asked in time.
+void channel_keep(struct channel *c)
+{
+    if (pthread_mutex_trylock(&c->lock))
+        return; // it is not idle
+    event_base_loop(c->base, EVLOOP_NONBLOCK);
+    if (connection_state(c->connection) == CONNECTION_IDLE) {
+        c->keeping = true;
+        c->waiting = true;
+        connection_query(c->connection, SLICE("DO 1"));
+    }
+    pthread_mutex_unlock(&c->lock);
 }
 
 unsigned channel_code(const struct channel *c)

@@ -12,6 +12,7 @@
 enum {
     CHANNEL_TIMEOUT_MS = 30000, // of a statement
     CHANNEL_OPEN_MS = 2000,
+    CHANNEL_KEPT_S = 15, // the idle_s of a channel that channel_keep is called for
 };
 
 // Errors of the server that sync acts on; from 30000 on they are our own.
@@ -29,10 +30,11 @@ struct channel;
 // channel_on_row gets each row of an answer, borrowed. An error ends the reading.
 typedef enum error channel_on_row(const struct row *row, void *context);
 
-// channel_open connects, within CHANNEL_OPEN_MS, and prepares the session for sync. `partition` and
-// `address` are borrowed for good. ERROR_UNAVAILABLE, ERROR_MISCONFIGURED: `why` gets the reason.
+// channel_open connects, within CHANNEL_OPEN_MS, and prepares the session for sync; the server ends
+// it after `idle_s` without a statement, 0 = never. `partition` and `address` are borrowed for
+// good. ERROR_UNAVAILABLE, ERROR_MISCONFIGURED: `why` gets the reason.
 enum error channel_open(const struct conf_partition *partition, const char *address,
-                        uint64_t max_packet_needed, struct channel **channel,
+                        uint64_t max_packet_needed, unsigned idle_s, struct channel **channel,
                         struct bytes *why) MUST_USE;
 
 void channel_free(struct channel **channel);
@@ -42,6 +44,9 @@ void channel_free(struct channel **channel);
 // nothing more can be asked; or what on_row said.
 enum error channel_query(struct channel *channel, const struct bytes *sql, channel_on_row *on_row,
                          void *context) MUST_USE;
+
+// channel_keep lets the server see that an idle channel is still there. Any thread may call it.
+void channel_keep(struct channel *channel);
 
 // channel_code and channel_text tell what the server said last, 0 and "" if it refused nothing.
 unsigned channel_code(const struct channel *channel);

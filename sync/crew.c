@@ -156,7 +156,7 @@ struct channel *hand_channel(struct hand *hand, struct peer *peer)
     if (!peer_up(peer))
         return NULL;
     if (!*channel &&
-        channel_open(peer->conf, peer->address, pass->max_packet_needed, channel, &why)) {
+        channel_open(peer->conf, peer->address, pass->max_packet_needed, 0, channel, &why)) {
         atomic_store(&peer->state, PEER_AWAY);
         pass_trouble(pass, PASS_BUSY, "partition-%u: %.*s", peer->conf->id, (int)why.len,
                      why.len ? why.data : "");

@@ -12,6 +12,7 @@
 #include "store/query.h"
 #include "sync/crew.h"
 #include "sync/fill.h"
+#include "sync/keeper.h"
 #include "sync/peer.h"
 #include "sync/progress.h"
 #include "sync/purge.h"
@@ -170,6 +171,10 @@ static void run(struct pass *pass)
     peers_connect(pass);
     if (!peers_lock(pass))
         return;
+    if (keeper_start(pass, &pass->keeper)) {
+        pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
+        return;
+    }
     if (!pass->options.dry_run)
         peers_own(pass);
     peers_read(pass);
@@ -220,6 +225,7 @@ static void fini_peer(struct pass *pass, struct peer *peer)
 
 void pass_fini(struct pass *pass)
 {
+    keeper_stop(&pass->keeper);
     crew_free(&pass->crew);
     for (unsigned i = 0; pass->peer && i < pass->partitions; i++)
         fini_peer(pass, &pass->peer[i]);

@@ -94,6 +94,7 @@ struct pass_counts {
 };
 
 struct crew;
+struct keeper;
 
 struct pass {
     const struct conf *conf;
@@ -108,6 +109,7 @@ struct pass {
     uint64_t max_packet_needed;
     int64_t started_us;
     struct crew *crew;
+    struct keeper *keeper;
     struct throttle throttle;
     struct pass_counts counts;
     atomic_bool fenced;

@@ -774,6 +774,30 @@ class TestAlone(SyncTest):
             other.end()
         wait_until(lambda: self.run_sync().code == CONVERGED, 5)
 
+    def test_the_locks_of_a_long_pass_last_and_those_of_one_that_was_cut_off_end(self):
+        """A frozen sync is for the servers what one behind a dead network is: sessions that stay silent."""
+        self.sql(1, "INSERT INTO pairs(k,v) SELECT CONCAT('key-',seq),seq FROM seq_1_to_30000")
+        self.sync()
+        self.sql(2, "".join("TRUNCATE %s;" % table for table in TABLES))
+        other = self.path + ".other"  # another machine's: flock does not tell of each other
+        shutil.copy(self.path, other)
+        self.configure(sync={"rows_per_second": "1000", "threads": "1"})
+        first = self.launch()
+        # The control channels are idle for longer than a server waits for a silent one.
+        wait_until(lambda: int(self.one(2, "SELECT COUNT(*) FROM pairs")) > 18000, 40 * SLACK, "18 s of copying")
+        self.path = other
+        done = self.run_sync()
+        self.assertEqual(done.code, BUSY, done)
+        self.assertIn("another sync is running", done.err)
+        first.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: self.run_sync().code == CONVERGED, 30, "a pass after the locks of the first")
+        finally:
+            first.send_signal(signal.SIGCONT)
+        done = self.finish(first)
+        self.assertEqual(done.code, BUSY, done)
+        self.settle()
+
     def test_a_sync_that_thaws_does_no_harm(self):
         """Stopped in its midst; another token is set meanwhile; whatever it goes on to do is refused."""
         self.sync()

@@ -857,9 +857,12 @@ static void query_sync_session__lets_nobody_hear_of_its_deletions(void **state)
 {
     (void)state;
     struct bytes sql = {0};
-    query_sync_session(&sql);
+    query_sync_session(&sql, 0);
     EXPECT(&sql, "SET SESSION innodb_lock_wait_timeout=1,idle_transaction_timeout=10,"
                  "@sherd_purges=1");
+    query_sync_session(&sql, 20);
+    EXPECT(&sql, "SET SESSION innodb_lock_wait_timeout=1,idle_transaction_timeout=10,"
+                 "@sherd_purges=1,wait_timeout=20");
 }
 
 static void query_guard__begins_a_block_that_ends_for_an_older_sync(void **state)
