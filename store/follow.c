@@ -117,7 +117,7 @@ struct reader {
     unsigned looks;     // under way
     uint64_t log_end;   // at the beginning
     int64_t now_us;     // the partition's clock, with the page
-    int64_t doubt_us;   // others may have told newer versions of keys whose version is older
+    int64_t doubt_us;   // of a version before it, a newer one may have been told already
     bool back;          // that is now
     int64_t round_us;   // clock_us, when the round's first statement was asked
     int64_t told_us;    // clock_us, of the last statement whose answer left nothing

@@ -207,7 +207,7 @@ void query_feed(struct bytes *sql, uint64_t after, uint64_t to);
 void query_feed_end(struct bytes *sql);
 
 // query_feed_rows asks for the rows that some keys have now, and for those that SQL removed: no
-// entry speaks for them yet. row_current reads them; of two of a key the first counts.
+// entry speaks for them yet. row_current reads them; if a key comes twice, its first row counts.
 void query_feed_rows(struct bytes *sql, const struct slice *keys, size_t count, bool values);
 
 // query_feed_fill begins, or goes on with, a statement of its own that fills from..to of the log

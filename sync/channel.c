@@ -15,7 +15,7 @@ struct channel {
     struct event_base *base;
     struct connection *connection;
     bool waiting;
-    bool keeping;     // what it waits for is the answer to channel_keep
+    bool keeping;     // events are for channel_keep, not for its owner
     enum error error; // of the statement, or of opening
     unsigned code;
     struct bytes text; // NUL-terminated once something was said
@@ -197,9 +197,10 @@ void channel_keep(struct channel *c)
 {
     if (pthread_mutex_trylock(&c->lock))
         return; // it is not idle
+    // From here on nothing changes that its owner may be reading.
+    c->keeping = true;
     event_base_loop(c->base, EVLOOP_NONBLOCK);
     if (connection_state(c->connection) == CONNECTION_IDLE) {
-        c->keeping = true;
         c->waiting = true;
         connection_query(c->connection, SLICE("DO 1"));
     }

@@ -45,7 +45,8 @@ void channel_free(struct channel **channel);
 enum error channel_query(struct channel *channel, const struct bytes *sql, channel_on_row *on_row,
                          void *context) MUST_USE;
 
-// channel_keep lets the server see that an idle channel is still there. Any thread may call it.
+// channel_keep sends a statement on an idle channel, so that the server does not end its session.
+// Any thread may call it.
 void channel_keep(struct channel *channel);
 
 // channel_code and channel_text tell what the server said last, 0 and "" if it refused nothing.

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 
 enum {
-    EVERY_US = 3000000,
+    EVERY_US = 3000000, // well below CHANNEL_KEPT_S
 };
 
 struct keeper {

@@ -8,7 +8,8 @@
 
 struct keeper;
 
-// keeper_start speaks up on the control channels of the partitions that are up, until keeper_stop.
+// keeper_start calls channel_keep for the control channels of the partitions that are up, until
+// keeper_stop. ERROR_MEMORY.
 enum error keeper_start(struct pass *pass, struct keeper **keeper) MUST_USE;
 void keeper_stop(struct keeper **keeper);
 
