@@ -27,13 +27,13 @@ PACKAGE_LIBS = $(eval PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(P
 
 base_c   = $(wildcard base/*.c)
 conf_c   = $(wildcard conf/*.c)
-store_c  = $(wildcard store/*.c)
+store_c  = $(wildcard store/core/*.c store/*.c)
 server_c = $(filter-out server/main.c,$(wildcard server/*.c))
 sync_c   = $(filter-out sync/main.c,$(wildcard sync/*.c))
 mains_c  = server/main.c sync/main.c
 parts_c  = $(base_c) $(conf_c) $(store_c) $(server_c) $(sync_c)
-headers  = $(wildcard base/*.h conf/*.h store/*.h server/*.h sync/*.h bench/*.h)
-tests_c  = $(wildcard tests/base/*.c tests/conf/*.c tests/store/*.c tests/server/*.c tests/sync/*.c)
+headers  = $(wildcard base/*.h conf/*.h store/core/*.h store/*.h server/*.h sync/*.h bench/*.h)
+tests_c  = $(wildcard tests/base/*.c tests/conf/*.c tests/store/*.c tests/store/core/*.c tests/server/*.c tests/sync/*.c)
 sources  = $(parts_c) $(mains_c) $(tests_c) $(wildcard tests/fuzz/*.c tests/fail/*.c bench/*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))

@@ -85,6 +85,32 @@ CREATE TABLE IF NOT EXISTS sherd_partition (
   trimmed  BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'changes.seq up to which entries of the log may be gone'
 ) ENGINE=InnoDB;
 
+-- Who owns what: the same row in all members, the one with the highest epoch counts. Only
+-- sherd-sync changes it. A write of a server names its epoch, and is refused under another one.
+CREATE TABLE IF NOT EXISTS placement (
+  one            TINYINT UNSIGNED NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+  store          CHAR(36) CHARACTER SET ascii NOT NULL COMMENT 'the name of the store, a UUID, for ever',
+  epoch          BIGINT UNSIGNED  NOT NULL  COMMENT 'of this placement; 1 is the first',
+  phase          VARBINARY(9)     NOT NULL  COMMENT 'settled, announced, moving, sweeping',
+  members        TEXT CHARACTER SET ascii NOT NULL COMMENT 'who own, id:weight, as in 1:1 2:1',
+  replicas       SMALLINT UNSIGNED NOT NULL COMMENT 'owners of a pair; 0 = all members',
+  other_members  TEXT CHARACTER SET ascii NOT NULL COMMENT 'announced: who will own; moving: who did',
+  other_replicas SMALLINT UNSIGNED NOT NULL,
+  gone           TEXT CHARACTER SET ascii NOT NULL COMMENT 'ids that were forgotten and never come back',
+  since          BIGINT UNSIGNED  NOT NULL  COMMENT 'when this epoch came here, milliseconds since 1970 UTC'
+) ENGINE=InnoDB;
+
+-- The sherd-servers that are running: sync changes nothing that one of them does not know yet.
+CREATE TABLE IF NOT EXISTS servers (
+  id      BIGINT UNSIGNED   NOT NULL PRIMARY KEY  COMMENT 'of the process, by chance',
+  host    VARBINARY(255)    NOT NULL,
+  pid     INT UNSIGNED      NOT NULL,
+  version VARBINARY(32)     NOT NULL  COMMENT 'of the program',
+  epoch   BIGINT UNSIGNED   NOT NULL  COMMENT 'of the placement by which it works',
+  reaches TEXT CHARACTER SET ascii NOT NULL COMMENT 'ids of the partitions that it can reach',
+  seen    BIGINT UNSIGNED   NOT NULL  COMMENT 'when it wrote this, milliseconds since 1970 UTC'
+) ENGINE=InnoDB;
+
 CREATE TABLE IF NOT EXISTS sherd_schema (
   version INT UNSIGNED NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB;
@@ -139,18 +165,34 @@ END IF //
 -- sherd_log begins a batch of the server: it writes the batch's log entry, whose number it leaves in
 -- @sherd_seq, and returns the batch's version. `least_us` is the least time that the version may
 -- have. A clock beyond `most_us` has run away, or the partition was frozen when the batch came.
+-- `epoch_` is that of the placement by which the batch comes here; NULL: whatever it is, it belongs
+-- here. The lock keeps the placement until the batch is committed.
 -- (READS SQL DATA is what a server with a binary log wants to hear; it is not held to it.)
 CREATE OR REPLACE FUNCTION sherd_log(keys_ MEDIUMBLOB, id SMALLINT UNSIGNED, least_us BIGINT UNSIGNED,
-                                     most_us BIGINT UNSIGNED)
+                                     most_us BIGINT UNSIGNED, epoch_ BIGINT UNSIGNED)
 RETURNS BIGINT UNSIGNED READS SQL DATA
 BEGIN
   DECLARE now_us BIGINT UNSIGNED DEFAULT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6));
+  IF epoch_ IS NOT NULL AND NOT epoch_ <=> (SELECT epoch FROM placement LOCK IN SHARE MODE) THEN
+    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30005, MESSAGE_TEXT = 'the placement is another one';
+  END IF;
   IF now_us > most_us THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30004, MESSAGE_TEXT = 'the clock of the partition has run away';
   END IF;
   INSERT INTO changes (op, version, ks) VALUES (1, GREATEST(now_us, least_us) << 10 | id, keys_);
   SET @sherd_seq = LAST_INSERT_ID();
   RETURN GREATEST(now_us, least_us) << 10 | id;
+END //
+
+-- sherd_here returns the key if the placement is that of the epoch: a condition that no row meets
+-- calls no sherd_log, and is decided all the same.
+CREATE OR REPLACE FUNCTION sherd_here(key_ VARBINARY(512), epoch_ BIGINT UNSIGNED)
+RETURNS VARBINARY(512) DETERMINISTIC READS SQL DATA
+BEGIN
+  IF NOT epoch_ <=> (SELECT epoch FROM placement LOCK IN SHARE MODE) THEN
+    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30005, MESSAGE_TEXT = 'the placement is another one';
+  END IF;
+  RETURN key_;
 END //
 
 -- sherd_log_applied begins a batch of rows that bring their versions, from `oldest` to `newest`. It
@@ -347,6 +389,32 @@ CREATE TABLE IF NOT EXISTS sherd_partition (
   trimmed  BIGINT UNSIGNED   NOT NULL DEFAULT 0  COMMENT 'changes.seq up to which entries of the log may be gone'
 ) ENGINE=InnoDB;
 
+-- Who owns what: the same row in all members, the one with the highest epoch counts. Only
+-- sherd-sync changes it. A write of a server names its epoch, and is refused under another one.
+CREATE TABLE IF NOT EXISTS placement (
+  one            TINYINT UNSIGNED NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+  store          CHAR(36) CHARACTER SET ascii NOT NULL COMMENT 'the name of the store, a UUID, for ever',
+  epoch          BIGINT UNSIGNED  NOT NULL  COMMENT 'of this placement; 1 is the first',
+  phase          VARBINARY(9)     NOT NULL  COMMENT 'settled, announced, moving, sweeping',
+  members        TEXT CHARACTER SET ascii NOT NULL COMMENT 'who own, id:weight, as in 1:1 2:1',
+  replicas       SMALLINT UNSIGNED NOT NULL COMMENT 'owners of a pair; 0 = all members',
+  other_members  TEXT CHARACTER SET ascii NOT NULL COMMENT 'announced: who will own; moving: who did',
+  other_replicas SMALLINT UNSIGNED NOT NULL,
+  gone           TEXT CHARACTER SET ascii NOT NULL COMMENT 'ids that were forgotten and never come back',
+  since          BIGINT UNSIGNED  NOT NULL  COMMENT 'when this epoch came here, milliseconds since 1970 UTC'
+) ENGINE=InnoDB;
+
+-- The sherd-servers that are running: sync changes nothing that one of them does not know yet.
+CREATE TABLE IF NOT EXISTS servers (
+  id      BIGINT UNSIGNED   NOT NULL PRIMARY KEY  COMMENT 'of the process, by chance',
+  host    VARBINARY(255)    NOT NULL,
+  pid     INT UNSIGNED      NOT NULL,
+  version VARBINARY(32)     NOT NULL  COMMENT 'of the program',
+  epoch   BIGINT UNSIGNED   NOT NULL  COMMENT 'of the placement by which it works',
+  reaches TEXT CHARACTER SET ascii NOT NULL COMMENT 'ids of the partitions that it can reach',
+  seen    BIGINT UNSIGNED   NOT NULL  COMMENT 'when it wrote this, milliseconds since 1970 UTC'
+) ENGINE=InnoDB;
+
 CREATE TABLE IF NOT EXISTS sherd_schema (
   version INT UNSIGNED NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB;
@@ -401,18 +469,34 @@ END IF //
 -- sherd_log begins a batch of the server: it writes the batch's log entry, whose number it leaves in
 -- @sherd_seq, and returns the batch's version. `least_us` is the least time that the version may
 -- have. A clock beyond `most_us` has run away, or the partition was frozen when the batch came.
+-- `epoch_` is that of the placement by which the batch comes here; NULL: whatever it is, it belongs
+-- here. The lock keeps the placement until the batch is committed.
 -- (READS SQL DATA is what a server with a binary log wants to hear; it is not held to it.)
 CREATE OR REPLACE FUNCTION sherd_log(keys_ MEDIUMBLOB, id SMALLINT UNSIGNED, least_us BIGINT UNSIGNED,
-                                     most_us BIGINT UNSIGNED)
+                                     most_us BIGINT UNSIGNED, epoch_ BIGINT UNSIGNED)
 RETURNS BIGINT UNSIGNED READS SQL DATA
 BEGIN
   DECLARE now_us BIGINT UNSIGNED DEFAULT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6));
+  IF epoch_ IS NOT NULL AND NOT epoch_ <=> (SELECT epoch FROM placement LOCK IN SHARE MODE) THEN
+    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30005, MESSAGE_TEXT = 'the placement is another one';
+  END IF;
   IF now_us > most_us THEN
     SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30004, MESSAGE_TEXT = 'the clock of the partition has run away';
   END IF;
   INSERT INTO changes (op, version, ks) VALUES (1, GREATEST(now_us, least_us) << 10 | id, keys_);
   SET @sherd_seq = LAST_INSERT_ID();
   RETURN GREATEST(now_us, least_us) << 10 | id;
+END //
+
+-- sherd_here returns the key if the placement is that of the epoch: a condition that no row meets
+-- calls no sherd_log, and is decided all the same.
+CREATE OR REPLACE FUNCTION sherd_here(key_ VARBINARY(512), epoch_ BIGINT UNSIGNED)
+RETURNS VARBINARY(512) DETERMINISTIC READS SQL DATA
+BEGIN
+  IF NOT epoch_ <=> (SELECT epoch FROM placement LOCK IN SHARE MODE) THEN
+    SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30005, MESSAGE_TEXT = 'the placement is another one';
+  END IF;
+  RETURN key_;
 END //
 
 -- sherd_log_applied begins a batch of rows that bring their versions, from `oldest` to `newest`. It

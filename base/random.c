@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 static _Thread_local struct {
     bool on;
@@ -31,6 +32,17 @@ uint32_t random_below(uint32_t bound)
 void random_secret(void *to, size_t len)
 {
     randombytes_buf(to, len);
+}
+
+void random_uuid(char to[static 37])
+{
+    unsigned char bytes[16];
+    random_secret(bytes, sizeof bytes);
+    bytes[6] = (unsigned char)((bytes[6] & 0x0f) | 0x40); // the version
+    bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80); // the variant
+    char *at = to;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        at += sprintf(at, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", bytes[i]);
 }
 
 void random_seed(uint64_t seed)

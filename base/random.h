@@ -12,6 +12,9 @@ uint32_t random_below(uint32_t bound);
 // random_secret fills `to` with bytes that nobody can guess, seeded or not.
 void random_secret(void *to, size_t len);
 
+// random_uuid writes a random UUID (RFC 9562, version 4) as text, 36 bytes and a NUL.
+void random_uuid(char to[static 37]);
+
 // random_seed makes the sequence of this thread repeatable; for tests.
 void random_seed(uint64_t seed);
 

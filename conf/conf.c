@@ -169,9 +169,19 @@ static void take_items(struct reading *r)
 
 // What was left out ------------------------------------------------------------------------------
 
+// has_left: a section with `weight = 0` and no server keeps the number of a partition that is gone.
+static bool has_left(struct reading *r, size_t place)
+{
+    const struct conf_partition *p = place_base_in(r->conf, place);
+    return place_section(place) == OPTION_PARTITION && given(r, place, "weight") &&
+           p->weight == 0 && !given(r, place, "host") && !given(r, place, "socket");
+}
+
 static void add_default(struct reading *r, size_t place, const struct option *o)
 {
     if (*line_of(r, place, o))
+        return;
+    if (!o->fallback && has_left(r, place))
         return;
     if (!o->fallback) {
         unsigned header = r->lines[place].header;
@@ -201,10 +211,32 @@ static void add_defaults(struct reading *r)
 
 // The rules between options ----------------------------------------------------------------------
 
+static bool is_here(const struct reading *r, size_t id)
+{
+    return r->lines[PLACE_PARTITION + id - 1].header;
+}
+
+// count_weighed returns how many partitions the store is to have.
+static unsigned count_weighed(const struct reading *r)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < r->conf->store.partitions; i++)
+        count += !is_here(r, i + 1) || r->conf->partition[i].weight > 0; // which is another fault
+    return count;
+}
+
+static void check_weights(struct reading *r)
+{
+    if (r->conf->store.partitions && count_weighed(r) == 0 && !faults_any(&r->faults))
+        bytes_append_text(complain(r, given(r, PLACE_STORE, "partitions"), PLACE_STORE,
+                                   "partitions"),
+                          "none has a weight; at least one with weight = 1");
+}
+
 static void check_write_acks(struct reading *r)
 {
     const struct conf_store *store = &r->conf->store;
-    unsigned replicas = store->replicas ? store->replicas : store->partitions;
+    unsigned replicas = store->replicas ? store->replicas : count_weighed(r);
     if (replicas && store->write_acks > replicas)
         bytes_format(complain(r, given(r, PLACE_STORE, "write_acks"), PLACE_STORE, "write_acks"),
                      "%u, more than there are replicas; at most %u", store->write_acks, replicas);
@@ -213,15 +245,15 @@ static void check_write_acks(struct reading *r)
 static void check_replicas(struct reading *r)
 {
     const struct conf_store *store = &r->conf->store;
+    unsigned weighed = count_weighed(r);
     if (store->partitions && store->replicas > store->partitions)
         bytes_format(complain(r, given(r, PLACE_STORE, "replicas"), PLACE_STORE, "replicas"),
                      "%u, more than partitions = %u; at most that, or all", store->replicas,
                      store->partitions);
-}
-
-static bool is_here(const struct reading *r, size_t id)
-{
-    return r->lines[PLACE_PARTITION + id - 1].header;
+    else if (weighed && store->replicas > weighed && !faults_any(&r->faults))
+        bytes_format(complain(r, given(r, PLACE_STORE, "replicas"), PLACE_STORE, "replicas"),
+                     "%u, more than the %u partitions with a weight; at most that, or all",
+                     store->replicas, weighed);
 }
 
 // refuse_missing tells of each run of partitions without a section.
@@ -263,7 +295,7 @@ static void check_server_of(struct reading *r, size_t place)
     if (host && socket)
         bytes_append_text(complain(r, socket > host ? socket : host, place, NULL),
                           "both host and socket; keep one of them");
-    if (!host && !socket)
+    if (!host && !socket && !has_left(r, place))
         bytes_append_text(complain(r, r->lines[place].header, place, NULL),
                           "neither host nor socket; give one of them");
     if (socket && port && !host)
@@ -524,6 +556,7 @@ static void check_memory(struct reading *r)
 
 static void check_rules(struct reading *r)
 {
+    check_weights(r);
     check_replicas(r);
     check_write_acks(r);
     if (r->conf->store.partitions) {

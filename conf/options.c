@@ -156,8 +156,10 @@ static const struct option options[] = {
      .help = "A certificate in PEM to show, if the server wants one."},
     {PARTITION(tls_key), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
      .help = "The private key of tls_certificate, in PEM; only its owner may read it (chmod 600)."},
-    {PARTITION(weight), FROM_TO(OPTION_INTEGER, 1, 1000), .fallback = "1",
-     .help = "The share of keys that this partition owns, relative to the others."},
+    {PARTITION(weight), FROM_TO(OPTION_INTEGER, 0, 1000), .fallback = "1",
+     .help = "The share of keys that this partition owns, relative to the others; 0: it leaves the "
+             "store. The section of one that has left keeps its number, and needs no more than "
+             "`weight = 0`."},
 
     {TOKEN(sha256), FROM_TO(OPTION_HASH, 64, 64), .reload = true,
      .help = "The SHA-256 of the token; `sherd-server --new-token NAME` makes both."},

@@ -40,28 +40,37 @@ static void livez(struct request *r)
 
 static bool is_up(const struct worker *worker, unsigned id)
 {
+    if (id > store_partitions(worker->store))
+        return false;
     const struct pool *pool = partition_pool(store_partition(worker->store, id));
     return pool_state(pool) == POOL_UP && pool_open(pool) > 0;
 }
 
 static const char *state_name(const struct worker *worker, unsigned id)
 {
+    if (id > store_partitions(worker->store))
+        return "down";
     const struct pool *pool = partition_pool(store_partition(worker->store, id));
     if (pool_state(pool) == POOL_STARTING)
         return "starting";
     return is_up(worker, id) ? "up" : "down";
 }
 
+// is_partition: of the configuration, or a member that it has no section for.
+static bool is_partition(const struct worker *worker, struct slice text, unsigned long long *id)
+{
+    return slice_number(text, CONF_PARTITIONS_MAX, id) == ERROR_NONE && *id > 0 &&
+           (*id <= store_partitions(worker->store) || store_lacks(worker->store, (unsigned)*id));
+}
+
 static void readyz_begin(struct request *r, const struct head *head)
 {
-    unsigned partitions = store_partitions(r->worker->store);
     unsigned long long id;
     struct slice query = r->query, name, value;
     (void)head;
     r->key_len = 0; // no partition asked for
     while (target_query_next(&query, &name, &value)) {
-        if (!slice_equal(name, SLICE("partition")) || slice_number(value, partitions, &id) ||
-            id == 0) {
+        if (!slice_equal(name, SLICE("partition")) || !is_partition(r->worker, value, &id)) {
             reply_problem(r, 400, "/readyz takes partition=, the id of a partition");
             return;
         }
@@ -136,6 +145,40 @@ static json_t *status_lag(const struct outlook *outlook, unsigned id)
     return lag < 0 ? json_null() : json_real((double)lag / 1e6);
 }
 
+// status_members lists members as {"id": weight}; null for none.
+static json_t *status_members(const struct members *members)
+{
+    json_t *ids = members_any(members) ? json_object() : json_null();
+    for (unsigned id = 1; id <= CONF_PARTITIONS_MAX; id++) {
+        char name[8];
+        if (members->weight[id - 1] == 0)
+            continue;
+        snprintf(name, sizeof name, "%u", id);
+        json_object_set_new(ids, name, json_integer(members->weight[id - 1]));
+    }
+    return ids;
+}
+
+// status_missing lists the members that the configuration has no section for.
+static json_t *status_missing(const struct worker *worker)
+{
+    json_t *ids = json_array();
+    for (unsigned id = 1; id <= CONF_PARTITIONS_MAX; id++)
+        if (store_lacks(worker->store, id))
+            json_array_append_new(ids, json_integer(id));
+    return ids;
+}
+
+static json_t *status_placement(const struct worker *worker)
+{
+    const struct placement *placement = store_placement(worker->store);
+    return json_pack("{s:s, s:I, s:s, s:o, s:o, s:o}", "store", placement->store, "epoch",
+                     (json_int_t)placement->epoch, "phase",
+                     placement->epoch ? placement_phase_text(placement->phase) : "unknown",
+                     "members", status_members(&placement->now), "other_members",
+                     status_members(&placement->other), "missing", status_missing(worker));
+}
+
 static json_t *status_partition(const struct workers *all, const struct worker *worker, unsigned id)
 {
     const struct conf_partition *conf = &all->conf->partition[id - 1];
@@ -145,7 +188,7 @@ static json_t *status_partition(const struct workers *all, const struct worker *
         state_name(worker, id), "trusted", outlook_trusted(outlook, id), "clock_offset_us",
         (json_int_t)outlook_offset_us(outlook, id), "lag_seconds", status_lag(outlook, id),
         "holds_diverts_for", status_diverts(worker, id), "database", conf->database, "weight",
-        (int)conf->weight, "slots", (int)slots_owned(all->ring, id), "connections",
+        (int)conf->weight, "slots", (int)slots_owned(store_ring(worker->store), id), "connections",
         (json_int_t)SUM_PARTITION(all, id, open), "queued",
         (json_int_t)SUM_PARTITION(all, id, queued), "operations",
         (json_int_t)SUM_PARTITION(all, id, operations), "problem",
@@ -160,12 +203,13 @@ static void status(struct request *r)
     for (unsigned id = 1; id <= all->conf->store.partitions; id++)
         json_array_append_new(partitions, status_partition(all, r->worker, id));
     double uptime = (double)(clock_unix_us() - all->started_us) / 1e6;
-    document_append_json(&body, json_pack("{s:s, s:s, s:f, s:i, s:I, s:i, s:i, s:o}", "version",
+    document_append_json(&body, json_pack("{s:s, s:s, s:f, s:i, s:I, s:i, s:i, s:o, s:o}", "version",
                                           SHERD_VERSION, "mode", all->conf->test ? "test" : "live",
                                           "uptime_seconds", uptime, "threads", (int)all->count,
                                           "clients", (json_int_t)SUM_STATS(all, clients), "slots",
-                                          SLOT_COUNT, "replicas", (int)ring_replicas(all->ring),
-                                          "partitions", partitions));
+                                          SLOT_COUNT, "replicas", (int)ring_replicas(store_ring(r->worker->store)),
+                                          "placement",
+                                          status_placement(r->worker), "partitions", partitions));
     bytes_append_char(&body, '\n');
     answer(r, 200, "application/json", &body);
     bytes_fini(&body);
@@ -178,6 +222,14 @@ static unsigned count_diverts(const struct worker *worker, unsigned id)
     unsigned count = 0;
     for (unsigned target = 1; target <= store_partitions(worker->store); target++)
         count += outlook_holds(store_outlook(worker->store), id, target) != 0;
+    return count;
+}
+
+static unsigned count_missing(const struct worker *worker)
+{
+    unsigned count = 0;
+    for (unsigned id = 1; id <= CONF_PARTITIONS_MAX; id++)
+        count += store_lacks(worker->store, id);
     return count;
 }
 
@@ -298,6 +350,14 @@ static void metric_partitions(struct bytes *out, const struct worker *worker)
     for (unsigned id = 1; id <= partitions; id++)
         bytes_format(out, "sherd_partition_up{partition=\"%u\"} %d\n", id, is_up(worker, id));
     const struct outlook *outlook = store_outlook(worker->store);
+    metric_value(out, "placement_epoch", "gauge",
+                 "The epoch of the placement by which the server works; 0 before it knows one.",
+                 store_placement(worker->store)->epoch);
+    metric_value(out, "placement_moving", "gauge", "1 while the members of the store change.",
+                 outlook_changes(outlook));
+    metric_value(out, "placement_missing", "gauge",
+                 "Members of the store that the configuration has no section for.",
+                 count_missing(worker));
     metric(out, "partition_trusted", "gauge",
            "0 until sync has filled a blank or restored partition.");
     for (unsigned id = 1; id <= partitions; id++)

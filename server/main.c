@@ -324,14 +324,26 @@ static void run_while(struct event_base *base, bool (*condition)(const struct st
     }
 }
 
-static bool is_claiming(const struct store *store)
+// may_be_placed: all partitions of a store without a placement have to be there to give it one.
+static bool may_be_placed(const struct store *store)
 {
-    return !store_idle(store);
+    for (unsigned id = 1; id <= store_partitions(store); id++)
+        if (outlook_epoch(store_outlook(store), id))
+            return true;
+    for (unsigned id = 1; id <= store_partitions(store); id++)
+        if (store_placement(store)->now.weight[id - 1] && !outlook_is_up(store_outlook(store), id))
+            return false;
+    return true;
 }
 
-// wait_for_workers returns when every worker knows of every partition whether it is up: what is
-// said to be listening can then be relied on.
-static void wait_for_workers(const struct workers *all)
+static bool is_claiming(const struct store *store)
+{
+    return !store_idle(store) || (!store_placed(store) && may_be_placed(store));
+}
+
+// wait_for_workers returns when every worker knows of every partition whether it is up, and the
+// placement if there is one: what is said to be listening can then be relied on.
+static void wait_for_workers(const struct workers *all, bool placed)
 {
     static const struct timespec pause = {0, 1000 * 1000};
     int64_t deadline = clock_ms() + FIRST_LOOK_MS;
@@ -343,6 +355,8 @@ static void wait_for_workers(const struct workers *all)
                    clock_ms() < deadline)
                 nanosleep(&pause, NULL);
         }
+        while (placed && !store_knows(all->worker[i]->store) && clock_ms() < deadline)
+            nanosleep(&pause, NULL);
     }
 }
 
@@ -361,22 +375,22 @@ static bool report_misconfigured(const struct store *store)
 
 // look_at_partitions connects once to each. One that is away is no reason not to start; one that
 // answers but can never serve is. When all are blank the store is new, and nothing is missing.
-static int look_at_partitions(const struct workers *all)
+static int look_at_partitions(const struct workers *all, bool *placed)
 {
     struct event_base *base = event_base_new();
     struct store *store = NULL;
     const struct store_options store_options = {.conf = all->conf,
-                                                .ring = all->ring,
                                                 .addresses = all->addresses,
                                                 .shared = all->shared,
-                                                .connections = 1};
+                                                .connections = 1,
+                                                .leads = true};
     int code = EXIT_OTHER;
     if (base && store_new(base, &store_options, &store) == ERROR_NONE) {
         run_while(base, still_starting, store);
-        if (outlook_all_blank(store_outlook(store))) {
+        if (outlook_all_blank(store_outlook(store)))
             store_claim(store);
-            run_while(base, is_claiming, store);
-        }
+        run_while(base, is_claiming, store);
+        *placed = store_knows(store);
         code = report_misconfigured(store) ? EXIT_CONFIG : EXIT_OK;
     } else {
         log_write(LOG_ERROR, "no memory, or no file can be opened any more");
@@ -393,14 +407,6 @@ static unsigned thread_count(const struct conf *conf)
     if (conf->server.threads)
         return conf->server.threads;
     return cores < 1 ? 1 : (unsigned)cores;
-}
-
-static enum error new_ring(const struct conf *conf, struct ring **ring)
-{
-    unsigned weight[CONF_PARTITIONS_MAX];
-    for (unsigned i = 0; i < conf->store.partitions; i++)
-        weight[i] = conf->partition[i].weight;
-    return ring_new(weight, conf->store.partitions, conf->store.replicas, ring);
 }
 
 static void wait_for_stop(struct workers *all, const sigset_t *signals, const char *path)
@@ -468,7 +474,8 @@ static int serve(struct workers *all, const sigset_t *signals, const char *path)
     enum error error = read_identity(all->conf, &all->tickets, &all->tls);
     if (error)
         return exit_of(error);
-    int code = look_at_partitions(all);
+    bool placed = false;
+    int code = look_at_partitions(all, &placed);
     if (code)
         return code;
     if (resolve_listen(all->conf->server.listen, all))
@@ -484,7 +491,7 @@ static int serve(struct workers *all, const sigset_t *signals, const char *path)
         return EXIT_CONFIG;
     open_access_log(all);
     workers_start(all);
-    wait_for_workers(all);
+    wait_for_workers(all, placed);
     say_listening(all);
     warn_if_insecure(all);
     wait_for_stop(all, signals, path);
@@ -499,19 +506,16 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
     struct workers *all = calloc(1, sizeof *all + sizeof all->worker[0] * threads);
     struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
     struct outlook_shared *shared = NULL;
-    struct ring *ring = NULL;
     struct bytes why = {0};
     int code = EXIT_OTHER;
     if (all)
         workers_init(all);
-    if (!all || !addresses || new_ring(conf, &ring) ||
-        outlook_shared_new(conf->store.partitions, &shared)) {
+    if (!all || !addresses || outlook_shared_new(CONF_PARTITIONS_MAX, &shared)) {
         log_write(LOG_ERROR, "out of memory");
     } else if (address_resolve(conf, addresses, &why)) {
         log_lines(LOG_ERROR, &why);
     } else {
         all->conf = conf;
-        all->ring = ring;
         all->addresses = addresses;
         all->shared = shared;
         all->count = threads;
@@ -519,7 +523,6 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
         code = serve(all, signals, path);
     }
     workers_free(&all);
-    ring_free(&ring);
     free(addresses);
     outlook_shared_free(&shared);
     bytes_fini(&why);

@@ -170,6 +170,7 @@ static void begin_stop(struct worker *w)
         feed_stop(w->all->feed);
     changes_stop(w);
     http_stop(w);
+    store_leave(w->store);
     check_stop(w);
 }
 
@@ -327,12 +328,13 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     event_add(&w->wake, NULL);
     event_add(&w->tick, &tick);
     const struct store_options options = {.conf = all->conf,
-                                          .ring = all->ring,
                                           .addresses = all->addresses,
                                           .shared = all->shared,
                                           .hot = all->hot,
                                           .connections = all->conf->store.connections,
-                                          .speaks = number == 0};
+                                          .speaks = number == 0,
+                                          .leads = number == 0,
+                                          .reports = number == 0};
     enum error error = store_new(w->base, &options, &w->store);
     return error ? error : worker_listen(w);
 }

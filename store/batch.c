@@ -34,6 +34,7 @@ struct batch {
     struct part waiting[PARTS_MAX];
     size_t waiting_count;
     bool refusing; // the partition answered that it cannot write
+    bool moved;    // it answered that its placement is another one
     struct bytes sql;
     size_t count;
     struct outcome *outcome;       // [limit]
@@ -149,7 +150,8 @@ static void end(struct operation *operation, const struct outcome *outcome)
 static void end_part(struct batch *b, enum error error)
 {
     struct outcome outcome = {
-        .error = error, .partition = b->options.id, .retry_after = 1, .refusing = b->refusing};
+        .error = error, .partition = b->options.id, .retry_after = 1, .refusing = b->refusing,
+        .moved = b->moved};
     for (size_t i = b->part.begin; i < b->part.end; i++)
         end(b->operation[i], &outcome);
 }
@@ -305,6 +307,7 @@ enum verdict {
     VERDICT_UNKNOWN,   // it may have been written
     VERDICT_TOO_LARGE, // the row is too large for the server's settings
     VERDICT_EXISTS,    // INSERT found a row
+    VERDICT_MOVED,     // the placement is another one: nothing was written
 };
 
 static enum verdict verdict_of(unsigned code)
@@ -352,6 +355,8 @@ static enum verdict verdict_of(unsigned code)
     case 1969:  // max_statement_time
     case 30004: // its clock has run away: database_definition.sql
         return VERDICT_AWAY;
+    case 30005:
+        return VERDICT_MOVED;
     default: // 1205, a lock that is held for long, among them
         return VERDICT_SPLIT;
     }
@@ -417,6 +422,11 @@ static void refused(struct batch *b, unsigned code)
         b->refusing = b->writes;
         end_part(b, ERROR_UNAVAILABLE);
         b->refusing = false;
+        return;
+    case VERDICT_MOVED:
+        b->moved = true;
+        end_part(b, ERROR_UNAVAILABLE);
+        b->moved = false;
         return;
     case VERDICT_UNKNOWN:
         end_part(b, b->writes ? ERROR_OUTCOME : ERROR_UNAVAILABLE);
@@ -485,7 +495,8 @@ static struct query_terms terms_of(const struct batch *b)
     return (struct query_terms){.id = b->options.id,
                                 .divert = session->divert,
                                 .least_us = session->raised ? clock.floor_us : 0,
-                                .most_us = most_us + SESSION_CEILING_MS * INT64_C(1000)};
+                                .most_us = most_us + SESSION_CEILING_MS * INT64_C(1000),
+                                .epoch = *b->options.epoch};
 }
 
 static void build_write(struct batch *b, struct operation *const *first, size_t count)

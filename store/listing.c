@@ -56,7 +56,8 @@ struct listing {
     struct source *taken; // its first entry was given out by the last listing_next
     struct bytes last;    // what was given out last; before that, options.after
     unsigned restarts;
-    bool wide;   // there are homes that are not usual
+    uint64_t epoch; // of the placement by which it was planned
+    bool wide;      // there are homes that are not usual
     bool *usual; // [sources], by id of the home - 1
     uint16_t *missing;
     unsigned missing_count;
@@ -101,7 +102,7 @@ static void set_from(struct source *s, struct slice from, bool inclusive)
 static void keep_entry(struct source *s, const struct pair *pair)
 {
     unsigned home = ring_home(store_ring(s->listing->store), slot_of(pair->key));
-    if (s->listing->usual[home - 1] && home != s->id)
+    if (home <= s->listing->sources && s->listing->usual[home - 1] && home != s->id)
         return;
     struct entry entry = {pair->version, (uint16_t)pair->key.len, (uint16_t)pair->type.len,
                           pair->dead};
@@ -142,7 +143,9 @@ static void on_answer(struct connection *connection, const struct answer *answer
         s->asked_again = true;
         ask(s);
     } else {
-        enum error error = answer && !answer->error ? read_page(s, connection) : ERROR_UNAVAILABLE;
+        bool planned = l->epoch == store_placement(l->store)->epoch;
+        enum error error =
+            planned && answer && !answer->error ? read_page(s, connection) : ERROR_UNAVAILABLE;
         if (error)
             fail(l, s->id, error);
         s->asked_again = false;
@@ -275,22 +278,34 @@ static bool fill(struct listing *l)
     return l->under_way > 0;
 }
 
+// miss_unknown adds the members that the configuration does not have.
+static void miss_unknown(struct listing *l)
+{
+    const struct placement *placement = store_placement(l->store);
+    for (unsigned id = l->sources + 1; id <= CONF_PARTITIONS_MAX; id++)
+        if (placement_has(placement, id))
+            l->missing[l->missing_count++] = (uint16_t)id;
+}
+
 // plan decides whom to ask, by how things stand now. Where all owners of a slot may be down there
 // is nothing to be said about its keys.
 static void plan(struct listing *l)
 {
     const struct outlook *outlook = store_outlook(l->store);
-    l->wide = false;
+    const struct placement *placement = store_placement(l->store);
+    l->epoch = placement->epoch;
+    l->wide = outlook_changes(outlook);
     l->missing_count = 0;
     for (unsigned i = 0; i < l->sources; i++) {
         struct source *s = &l->source[i];
-        bool up = outlook_is_up(outlook, s->id);
-        l->usual[i] = outlook_usual(outlook, s->id);
-        l->wide = l->wide || !l->usual[i];
+        bool member = placement_has(placement, s->id), up = member && outlook_is_up(outlook, s->id);
+        l->usual[i] = outlook_usual(outlook, s->id) && !outlook_changes(outlook);
+        l->wide = l->wide || (member && !l->usual[i]);
         s->last_page = s->last_page || !up;
-        if (!up)
+        if (member && !up)
             l->missing[l->missing_count++] = (uint16_t)s->id;
     }
+    miss_unknown(l);
     if (l->missing_count >= ring_replicas(store_ring(l->store)))
         fail(l, l->missing[0], ERROR_UNAVAILABLE);
 }
@@ -435,7 +450,7 @@ enum error listing_new(struct store *store, const struct listing_options *option
     bytes_append_slice(&l->delimiter, options->delimiter);
     bytes_append_slice(&l->last, options->after);
     l->usual = calloc(partitions, sizeof *l->usual);
-    l->missing = calloc(partitions, sizeof *l->missing);
+    l->missing = calloc(CONF_PARTITIONS_MAX, sizeof *l->missing);
     l->end_len = key_prefix_end(options->prefix, l->end);
     for (unsigned i = 0; i < partitions; i++) {
         struct source *s = &l->source[i];

@@ -48,6 +48,7 @@ struct outcome {
     unsigned partition; // id of the partition that answered or should have
     unsigned retry_after; // seconds, with ERROR_UNAVAILABLE
     bool refusing;        // with ERROR_UNAVAILABLE: the partition answers but cannot write
+    bool moved;           // with ERROR_UNAVAILABLE: it came by another epoch than the partition's
     bool found;           // reads: the key is there; pair is filled in
     bool cached;          // reads: from memory
     bool created;         // writes: the key was absent before
@@ -88,6 +89,7 @@ struct operation {
     void (*caller_done)(struct operation *operation, const struct outcome *outcome);
     int64_t give_up; // clock_ms; it is not sent anywhere else after it
     unsigned plans;  // that were made for it
+    unsigned wanted; // store_refuse: the partition for want of which it ends
 };
 
 // outcome_short: the write is on fewer partitions than write_acks asks for.

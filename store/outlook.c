@@ -14,9 +14,14 @@ enum {
 };
 
 struct view {
-    bool up;
-    bool blank; // neither pairs nor a past
+    bool member;   // it takes part in the placement
+    bool answers;  // it can be asked
+    bool stranger; // it is of another store
+    bool up;       // it answers, and is none
+    bool blank;    // neither pairs nor a past
     bool seeded;
+    uint32_t ring; // fingerprint of what it has
+    uint64_t epoch;
     int64_t known_at;       // clock_ms; 0 = it has not spoken since it came up
     int64_t refusing_until; // clock_ms
     uint64_t pass;
@@ -32,7 +37,8 @@ struct view {
 };
 
 struct outlook {
-    const struct ring *ring;
+    const struct layout *layout; // NULL: all partitions are members
+    const struct ring *ring;     // by which they own
     unsigned partitions;
     struct outlook_shared *shared;
     uint64_t floor;
@@ -41,12 +47,12 @@ struct outlook {
     int64_t offset_max_us; // over all partitions
     unsigned speaker;      // between hear_begin and hear_end
     int64_t speaker_us;    // its clock
-    uint32_t *fingerprint; // [partitions]
+    uint32_t *fingerprint; // [partitions], without a layout
     uint64_t *held;        // [partition][target]: version of the last divert, 0 = none
     unsigned unheard;      // partitions that are down and were never heard
     unsigned *holders;     // [target]: partitions that hold diverts
     int64_t *sorted;       // [partitions + 1]
-    struct view view[];    // by id - 1
+    struct view *view;     // [partitions], by id - 1
 };
 
 static struct view *view_of(struct outlook *o, unsigned id)
@@ -73,21 +79,33 @@ static void renew_freshness(struct outlook *o)
     o->fresh_until = INT64_MAX;
     o->unheard = 0;
     for (unsigned i = 0; i < o->partitions; i++) {
-        o->unheard += !o->view[i].up && !o->view[i].heard;
+        o->unheard += o->view[i].member && !o->view[i].up && !o->view[i].heard;
         int64_t until = o->view[i].known_at + OUTLOOK_FRESH_MS;
         if (o->view[i].up && until < o->fresh_until)
             o->fresh_until = o->view[i].known_at ? until : 0;
     }
 }
 
-void outlook_up(struct outlook *o, unsigned id, bool up)
+static void set_up(struct outlook *o, struct view *v)
 {
-    struct view *v = view_of(o, id);
+    bool up = v->answers && !v->stranger;
     if (v->up == up)
         return;
     v->up = up;
     v->known_at = 0;
     renew_freshness(o);
+}
+
+void outlook_up(struct outlook *o, unsigned id, bool up)
+{
+    view_of(o, id)->answers = up;
+    set_up(o, view_of(o, id));
+}
+
+void outlook_stranger(struct outlook *o, unsigned id, bool stranger)
+{
+    view_of(o, id)->stranger = stranger;
+    set_up(o, view_of(o, id));
 }
 
 void outlook_silent(struct outlook *o, unsigned id)
@@ -116,7 +134,9 @@ static void hear_of_itself(struct outlook *o, const struct watch *w)
     struct view *v = view_of(o, o->speaker);
     o->speaker_us = (int64_t)w->now_us;
     v->blank = w->id == 0 && !w->has_pairs;
-    v->seeded = w->id == o->speaker && w->seeded && w->ring == o->fingerprint[o->speaker - 1];
+    v->seeded = w->id == o->speaker && w->seeded;
+    v->ring = w->ring;
+    v->epoch = w->epoch;
     v->pass = w->pass;
     v->floor = w->floor;
     if (w->floor > o->floor)
@@ -209,18 +229,56 @@ bool outlook_known(const struct outlook *o, unsigned id)
     return see(o, id)->known_at != 0;
 }
 
+// has_its_slots: it was filled with what it owns now, or, while they move, with what it owned.
+static bool has_its_slots(const struct outlook *o, unsigned id)
+{
+    const struct layout *l = o->layout;
+    uint32_t ring = see(o, id)->ring;
+    if (!l)
+        return ring == o->fingerprint[id - 1];
+    return id <= l->last && (ring == l->fingerprint[id - 1] ||
+                             (l->before && ring == l->before[id - 1]));
+}
+
 bool outlook_trusted(const struct outlook *o, unsigned id)
 {
     const struct view *v = see(o, id);
-    return v->known_at && v->seeded && v->pass >= v->remembered && v->floor >= o->floor;
+    return v->known_at && v->seeded && has_its_slots(o, id) && v->pass >= v->remembered &&
+           v->floor >= o->floor;
+}
+
+bool outlook_blank(const struct outlook *o, unsigned id)
+{
+    const struct view *v = see(o, id);
+    return v->up && v->known_at && v->blank;
 }
 
 bool outlook_all_blank(const struct outlook *o)
 {
-    for (unsigned i = 0; i < o->partitions; i++)
-        if (!o->view[i].up || !o->view[i].known_at || !o->view[i].blank)
+    for (unsigned id = 1; id <= o->partitions; id++)
+        if (see(o, id)->member && !outlook_blank(o, id))
             return false;
     return true;
+}
+
+uint64_t outlook_epoch(const struct outlook *o, unsigned id)
+{
+    return see(o, id)->epoch;
+}
+
+bool outlook_fresh(const struct outlook *o)
+{
+    return clock_ms() < o->fresh_until;
+}
+
+bool outlook_changes(const struct outlook *o)
+{
+    return o->layout && o->layout->other;
+}
+
+const struct ring *outlook_ring(const struct outlook *o)
+{
+    return o->ring;
 }
 
 uint64_t outlook_holds(const struct outlook *o, unsigned id, unsigned target)
@@ -313,6 +371,33 @@ bool outlook_usual(const struct outlook *o, unsigned home)
            outlook_trusted(o, home) && !diverted_lately(o, home, now);
 }
 
+static bool moves(const struct outlook *o, unsigned slot)
+{
+    return o->layout && o->layout->moves && o->layout->moves[slot];
+}
+
+bool outlook_usual_slot(const struct outlook *o, unsigned slot)
+{
+    return outlook_usual(o, ring_home(o->ring, slot)) && !moves(o, slot);
+}
+
+bool outlook_owns(const struct outlook *o, unsigned slot, unsigned id)
+{
+    return ring_owns(o->ring, slot, id) ||
+           (outlook_changes(o) && ring_owns(o->layout->other, slot, id));
+}
+
+// The ring by which partitions have what they own.
+static const struct ring *whole(const struct outlook *o)
+{
+    return o->layout ? layout_whole(o->layout) : o->ring;
+}
+
+bool outlook_knows(const struct outlook *o, unsigned slot, unsigned id)
+{
+    return outlook_trusted(o, id) && ring_owns(whole(o), slot, id);
+}
+
 bool outlook_heard_all(const struct outlook *o)
 {
     return o->unheard == 0;
@@ -334,12 +419,13 @@ static void ask(struct plan *plan, unsigned id)
     plan->ask[plan->count++] = (uint16_t)id;
 }
 
-static unsigned first_up(const struct outlook *o, const uint16_t *owners, unsigned replicas)
+static unsigned first_up(const struct outlook *o, const struct ring *ring, unsigned slot)
 {
-    for (unsigned i = 0; i < replicas; i++)
+    const uint16_t *owners = ring_owners(ring, slot);
+    for (unsigned i = 0; i < ring_replicas(ring) && owners[i] != NO_OWNER; i++)
         if (see(o, owners[i])->up)
             return owners[i];
-    return 0;
+    return NO_OWNER;
 }
 
 static void ask_majority(const struct outlook *o, const uint16_t *owners, struct plan *plan)
@@ -351,6 +437,14 @@ static void ask_majority(const struct outlook *o, const uint16_t *owners, struct
             ask(plan, owners[i]);
 }
 
+static void miss(struct plan *plan, unsigned id)
+{
+    for (unsigned i = 0; i < plan->missing_count; i++)
+        if (plan->missing[i] == id)
+            return;
+    plan->missing[plan->missing_count++] = (uint16_t)id;
+}
+
 // may_hold tells whether a partition may hold writes for `home`. One that was never heard may; a
 // condition does not wait for it, or a partition that died would stop all of them.
 static bool may_hold(const struct outlook *o, unsigned id, unsigned home, enum plan_kind kind)
@@ -359,32 +453,53 @@ static bool may_hold(const struct outlook *o, unsigned id, unsigned home, enum p
     return outlook_holds(o, id, home) || (!v->up && !v->heard && kind != PLAN_CONDITION);
 }
 
-void outlook_plan(const struct outlook *o, unsigned slot, enum plan_kind kind, struct plan *plan)
+// may_decide: the home of a slot that moves may yet take writes by an older epoch, which it shows.
+static bool may_decide(const struct outlook *o, unsigned slot, unsigned id, enum plan_kind kind)
 {
-    const uint16_t *owners = ring_owners(o->ring, slot);
-    unsigned replicas = ring_replicas(o->ring), home = owners[0];
-    int64_t now = clock_ms();
-    unsigned first = first_up(o, owners, replicas);
-    bool strange = first && !outlook_trusted(o, first); // it may lack what anybody else has
-    bool unsure = strange || now >= o->fresh_until || diverted_lately(o, home, now);
-    plan->count = plan->missing_count = plan->majority = 0;
-    if (!first) // who does not own the key cannot say that it is not there
-        return;
-    ask(plan, first);
-    for (unsigned i = 0; i < replicas; i++) {
+    return kind == PLAN_CONDITION && moves(o, slot) &&
+           see(o, id)->epoch < o->layout->placement.epoch;
+}
+
+// plan_by asks the owners by one ring of whom an answer may be wanted.
+static void plan_by(const struct outlook *o, const struct ring *ring, unsigned slot,
+                    enum plan_kind kind, bool unsure, struct plan *plan)
+{
+    const uint16_t *owners = ring_owners(ring, slot);
+    unsigned home = owners[0], first = first_up(o, ring, slot);
+    if (first)
+        ask(plan, first);
+    for (unsigned i = 0; i < ring_replicas(ring) && owners[i] != NO_OWNER; i++) {
         unsigned id = owners[i];
-        bool up = see(o, id)->up;
         bool wanted = unsure || id == home || may_hold(o, id, home, kind);
+        bool up = see(o, id)->up;
         if (wanted && up)
             ask(plan, id);
-        else if (wanted)
-            plan->missing[plan->missing_count++] = (uint16_t)id;
+        if (wanted && (!up || (id == home && may_decide(o, slot, id, kind))))
+            miss(plan, id);
+    }
+}
+
+void outlook_plan(const struct outlook *o, unsigned slot, enum plan_kind kind, struct plan *plan)
+{
+    const struct ring *ring = whole(o);
+    unsigned home = ring_home(ring, slot), first = first_up(o, ring, slot);
+    int64_t now = clock_ms();
+    bool strange = first && !outlook_knows(o, slot, first); // it may lack what anybody else has
+    bool unsure = strange || now >= o->fresh_until || (home && diverted_lately(o, home, now)) ||
+                  diverted_lately(o, ring_home(o->ring, slot), now);
+    plan->count = plan->missing_count = plan->majority = 0;
+    plan_by(o, ring, slot, kind, unsure, plan);
+    if (outlook_changes(o))
+        plan_by(o, ring == o->ring ? o->layout->other : o->ring, slot, kind, unsure, plan);
+    if (plan->count == 0) { // who does not own the key cannot say that it is not there
+        plan->missing_count = 0;
+        return;
     }
     for (unsigned id = 1; strange && id <= o->partitions; id++)
-        if (see(o, id)->up)
+        if (see(o, id)->member && see(o, id)->up)
             ask(plan, id);
     if (kind == PLAN_QUORUM)
-        ask_majority(o, owners, plan);
+        ask_majority(o, ring_owners(o->ring, slot), plan);
 }
 
 unsigned outlook_writer(const struct outlook *o, unsigned slot, unsigned skip)
@@ -411,26 +526,71 @@ void outlook_shared_free(struct outlook_shared **shared)
     *shared = NULL;
 }
 
+// make_room makes room for partitions up to `partitions`; they have nothing of each other yet.
+static enum error make_room(struct outlook *o, unsigned partitions)
+{
+    size_t n = partitions;
+    struct view *view = calloc(n, sizeof *view);
+    uint64_t *held = calloc(n * n, sizeof *held);
+    unsigned *holders = calloc(n, sizeof *holders);
+    int64_t *sorted = calloc(n + 1, sizeof *sorted);
+    if (!view || !held || !holders || !sorted) {
+        free(view);
+        free(held);
+        free(holders);
+        free(sorted);
+        return ERROR_MEMORY;
+    }
+    for (unsigned i = 0; i < o->partitions; i++) {
+        view[i] = o->view[i];
+        holders[i] = o->holders[i];
+        memcpy(held + i * n, held_by(o, i + 1), o->partitions * sizeof *held);
+    }
+    free(o->view);
+    free(o->held);
+    free(o->holders);
+    free(o->sorted);
+    o->view = view;
+    o->held = held;
+    o->holders = holders;
+    o->sorted = sorted;
+    o->partitions = partitions;
+    return ERROR_NONE;
+}
+
 enum error outlook_new(const struct ring *ring, unsigned partitions, struct outlook_shared *shared,
                        struct outlook **outlook)
 {
-    struct outlook *o = calloc(1, sizeof *o + sizeof o->view[0] * partitions);
+    struct outlook *o = calloc(1, sizeof *o);
     *outlook = o;
     if (!o)
         return ERROR_MEMORY;
     o->ring = ring;
-    o->partitions = partitions;
     o->shared = shared;
     o->fingerprint = calloc(partitions, sizeof *o->fingerprint);
-    o->held = calloc((size_t)partitions * partitions, sizeof *o->held);
-    o->holders = calloc(partitions, sizeof *o->holders);
-    o->sorted = calloc(partitions + 1, sizeof *o->sorted);
-    if (!o->fingerprint || !o->held || !o->holders || !o->sorted) {
+    if (!o->fingerprint || make_room(o, partitions) ||
+        (ring && ring_fingerprints(ring, partitions, o->fingerprint))) {
         outlook_free(outlook);
         return ERROR_MEMORY;
     }
-    for (unsigned id = 1; id <= partitions; id++)
-        o->fingerprint[id - 1] = ring_fingerprint(ring, id);
+    for (unsigned i = 0; i < partitions; i++)
+        o->view[i].member = true;
+    renew_clocks(o);
+    renew_freshness(o);
+    return ERROR_NONE;
+}
+
+enum error outlook_place(struct outlook *o, const struct layout *layout)
+{
+    enum error error = ERROR_NONE;
+    if (layout->last > o->partitions)
+        error = make_room(o, layout->last);
+    if (error)
+        return error;
+    o->layout = layout;
+    o->ring = layout->now;
+    for (unsigned id = 1; id <= o->partitions; id++)
+        view_of(o, id)->member = placement_has(&layout->placement, id);
     renew_clocks(o);
     renew_freshness(o);
     return ERROR_NONE;
@@ -443,6 +603,7 @@ void outlook_free(struct outlook **outlook)
         return;
     *outlook = NULL;
     free(o->fingerprint);
+    free(o->view);
     free(o->held);
     free(o->holders);
     free(o->sorted);

@@ -5,7 +5,8 @@
 // A partition is *trusted* while it says that it has all that it should: it is seeded, for the
 // slots that it owns now, and no other partition remembers it further on than it is (which would
 // make it a restored backup). A home is *usual* while it is up and trusted, takes writes, and
-// nobody holds diverts for it: then it alone is asked. Otherwise several partitions are.
+// nobody holds diverts for it: then it alone is asked. Otherwise several partitions are, and while
+// the placement changes those that own a key, or did or will (store/core/placement.h).
 #ifndef STORE_OUTLOOK_H
 #define STORE_OUTLOOK_H
 
@@ -15,6 +16,7 @@
 
 #include "base/error.h"
 #include "conf/conf.h"
+#include "store/core/placement.h"
 #include "store/ring.h"
 #include "store/row.h"
 
@@ -37,9 +39,14 @@ struct outlook_shared {
 enum error outlook_shared_new(unsigned partitions, struct outlook_shared **shared) MUST_USE;
 void outlook_shared_free(struct outlook_shared **shared);
 
-// outlook_new: `shared` is borrowed.
+// outlook_new: `shared` is borrowed, and `ring`, by which partitions 1..`partitions` own. It may be
+// NULL if outlook_place follows.
 enum error outlook_new(const struct ring *ring, unsigned partitions, struct outlook_shared *shared,
                        struct outlook **outlook) MUST_USE;
+
+// outlook_place makes `layout` (borrowed until the next call) the one by which partitions own.
+// ERROR_MEMORY: nothing was changed.
+enum error outlook_place(struct outlook *outlook, const struct layout *layout) MUST_USE;
 
 void outlook_free(struct outlook **outlook);
 
@@ -60,6 +67,15 @@ void outlook_hear_begin(struct outlook *outlook, unsigned id);
 enum error outlook_hear(struct outlook *outlook, const struct watch *watch) MUST_USE;
 void outlook_hear_end(struct outlook *outlook, int64_t sent_us, int64_t heard_us);
 
+// outlook_stranger tells whether partition `id` is of another store: then it is as if it were down.
+void outlook_stranger(struct outlook *outlook, unsigned id, bool stranger);
+
+// outlook_epoch returns the epoch that partition `id` showed last; 0 for none.
+uint64_t outlook_epoch(const struct outlook *outlook, unsigned id);
+
+// outlook_fresh: every partition that is up has spoken lately.
+bool outlook_fresh(const struct outlook *outlook);
+
 bool outlook_is_up(const struct outlook *outlook, unsigned id);
 bool outlook_known(const struct outlook *outlook, unsigned id);
 bool outlook_trusted(const struct outlook *outlook, unsigned id);
@@ -67,6 +83,7 @@ bool outlook_trusted(const struct outlook *outlook, unsigned id);
 // outlook_all_blank is true when every partition is up and has neither pairs nor a past: a new
 // store.
 bool outlook_all_blank(const struct outlook *outlook);
+bool outlook_blank(const struct outlook *outlook, unsigned id);
 
 // outlook_holds returns the version of the last write that partition `id` holds for `target`; 0 for
 // none.
@@ -98,8 +115,10 @@ int64_t outlook_floor_us(struct outlook *outlook);
 // outlook_floor returns the greatest floor of purged tombstones that any partition knows.
 uint64_t outlook_floor(const struct outlook *outlook);
 
-// outlook_usual: keys of that home need nobody but their home.
+// outlook_usual: keys of that home need nobody but their home, unless the home of their slot
+// changes; outlook_usual_slot: those of the slot.
 bool outlook_usual(const struct outlook *outlook, unsigned home);
+bool outlook_usual_slot(const struct outlook *outlook, unsigned slot);
 
 // outlook_heard_all: no partition is down that has not been heard since the process began. Such a
 // one may hold diverts from before, so that reads of all its slots may be old.
@@ -130,5 +149,17 @@ void outlook_plan(const struct outlook *outlook, unsigned slot, enum plan_kind k
 // outlook_writer returns the first owner of `slot` that is up and takes writes, beginning behind
 // the first `skip` such owners; 0 if there is none.
 unsigned outlook_writer(const struct outlook *outlook, unsigned slot, unsigned skip);
+
+// outlook_owns tells whether partition `id` owns `slot`, or did, or will.
+bool outlook_owns(const struct outlook *outlook, unsigned slot, unsigned id);
+
+// outlook_knows tells whether partition `id` has all of `slot` that it should: then what it has
+// nothing of, and is old enough to have been purged, is gone.
+bool outlook_knows(const struct outlook *outlook, unsigned slot, unsigned id);
+
+// outlook_changes is true while the placement changes: what a key's home has is not all.
+bool outlook_changes(const struct outlook *outlook);
+
+const struct ring *outlook_ring(const struct outlook *outlook);
 
 #endif

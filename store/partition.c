@@ -341,7 +341,8 @@ enum error partition_new(struct event_base *base, const struct partition_options
     const struct batch_options batch_options = {.id = options->pool.partition->id,
                                                 .limit = options->batch,
                                                 .max_value = options->max_value,
-                                                .hurry_until = &p->hurry_until};
+                                                .hurry_until = &p->hurry_until,
+                                                .epoch = options->epoch};
     p->options = *options;
     p->events = *events;
     for (int i = 0; i < DIRECTIONS; i++)
@@ -391,6 +392,11 @@ bool partition_idle(const struct partition *p)
 unsigned partition_id(const struct partition *p)
 {
     return p->options.pool.partition->id;
+}
+
+bool partition_exists(const struct partition *p)
+{
+    return conf_partition_exists(p->options.pool.partition);
 }
 
 void partition_check_clock(struct partition *p, int64_t partition_us)

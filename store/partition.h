@@ -30,6 +30,7 @@ struct partition_options {
     unsigned batch;   // operations in one statement, at most
     size_t max_value; // bytes
     unsigned queue;   // operations waiting, at most
+    const uint64_t *epoch; // as in struct batch_options
 };
 
 struct partition_events {
@@ -76,6 +77,9 @@ bool partition_cancel(struct partition_request *request);
 
 // partition_idle is true while nothing is queued and no statement is unanswered.
 bool partition_idle(const struct partition *partition);
+
+// partition_exists is false for one that keeps only its number (conf_partition_exists).
+bool partition_exists(const struct partition *partition);
 
 unsigned partition_id(const struct partition *partition);
 

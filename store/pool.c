@@ -335,7 +335,12 @@ enum error pool_new(struct event_base *base, const struct pool_options *options,
         pool_free(pool);
         return error;
     }
-    open_place(&p->place[0]);
+    if (conf_partition_exists(options->partition)) {
+        open_place(&p->place[0]);
+    } else {
+        p->state = POOL_DOWN;
+        snprintf(p->why, sizeof p->why, "it has left the store");
+    }
     return ERROR_NONE;
 }
 

@@ -105,7 +105,11 @@ void query_check(struct bytes *sql)
              "+(SELECT COUNT(*) FROM (SELECT source,pass,high,gaps,marked,frontier"
              " FROM cursors LIMIT 0) AS u)"
              "+(SELECT COUNT(*) FROM (SELECT one,id,seeded,ring,pass,floor,token,verified,"
-             "trimmed FROM sherd_partition LIMIT 0) AS s)," NOW_US);
+             "trimmed FROM sherd_partition LIMIT 0) AS s)"
+             "+(SELECT COUNT(*) FROM (SELECT one,store,epoch,phase,members,replicas,other_members,"
+             "other_replicas,gone,since FROM placement LIMIT 0) AS l)"
+             "+(SELECT COUNT(*) FROM (SELECT id,host,pid,version,epoch,reaches,seen"
+             " FROM servers LIMIT 0) AS v)," NOW_US);
 }
 
 static void append_value_fields(struct bytes *sql, bool large)
@@ -184,6 +188,8 @@ static void append_begin(struct bytes *sql, struct operation *const *operations,
     bytes_append_number(sql, (number)terms->least_us);
     bytes_append_char(sql, ',');
     bytes_append_number(sql, (number)terms->most_us);
+    bytes_append_char(sql, ',');
+    bytes_append_number(sql, terms->epoch);
     bytes_append_char(sql, ')');
 }
 
@@ -322,8 +328,11 @@ void query_replace(struct bytes *sql, const struct operation *operation,
     struct operation *one = (struct operation *)operation;
     bytes_append_text(sql, INTO_PAIRS "SELECT k,");
     append_fields(sql, &one, 1, terms, 0);
-    bytes_append_text(sql, " FROM pairs AS old WHERE k=");
+    bytes_append_text(sql, " FROM pairs AS old WHERE k=sherd_here(");
     query_quote(sql, operation->key);
+    bytes_append_char(sql, ',');
+    bytes_append_number(sql, terms->epoch);
+    bytes_append_char(sql, ')');
     append_precondition(sql, operation->precondition);
     bytes_append_text(sql, " FOR UPDATE");
     append_update(sql, terms);
@@ -470,7 +479,7 @@ static void append_stamps(struct bytes *sql, unsigned id, const struct slice *ke
     bytes_append_text(sql, "sherd_log('");
     for (size_t i = 0; i < count; i++)
         query_entry_key(sql, keys[i], tombstones[i]);
-    bytes_format(sql, "',%u,0," NO_VERSION ")", id);
+    bytes_format(sql, "',%u,0," NO_VERSION ",NULL)", id);
 }
 
 void query_stamp(struct bytes *sql, unsigned id, const struct slice *keys, const bool *tombstones,
@@ -512,10 +521,79 @@ void query_watch(struct bytes *sql)
 {
     bytes_append_text(
         sql, "SELECT 0,IFNULL(id,0),IFNULL(seeded,0),EXISTS(SELECT 1 FROM pairs),IFNULL(ring,0),"
-             "IFNULL(pass,0),IFNULL(floor,0),0," NOW_US
-             " FROM(SELECT 1)AS one_row LEFT JOIN sherd_partition ON one=1"
-             " UNION ALL SELECT 1,source,0,0,0,pass,0,marked,0 FROM cursors"
-             " UNION ALL SELECT 2,target,0,0,0,0,0,MAX(version),0 FROM diverts GROUP BY target");
+             "IFNULL(pass,0),IFNULL(floor,0),0," NOW_US ",IFNULL(epoch,0),IFNULL(CRC32(store),0)"
+             " FROM(SELECT 1 AS one)AS one_row LEFT JOIN sherd_partition USING(one)"
+             " LEFT JOIN placement USING(one)"
+             " UNION ALL SELECT 1,source,0,0,0,pass,0,marked,0,0,0 FROM cursors"
+             " UNION ALL SELECT 2,target,0,0,0,0,0,MAX(version),0,0,0 FROM diverts GROUP BY"
+             " target");
+}
+
+// ---------------------------------------------------------------- the placement
+
+void query_placement(struct bytes *sql)
+{
+    bytes_append_text(sql, "SELECT store,epoch,phase,members,replicas,other_members,"
+                           "other_replicas,gone FROM placement");
+}
+
+static void append_placement(struct bytes *sql, const char *how, const struct placement *p)
+{
+    bytes_format(sql,
+                 "%s INTO placement(store,phase,members,replicas,other_members,other_replicas,"
+                 "gone,since,epoch)VALUES(",
+                 how);
+    query_quote(sql, slice_of(p->store));
+    bytes_format(sql, ",'%s','", placement_phase_text(p->phase));
+    members_format(&p->now, sql);
+    bytes_format(sql, "',%u,'", p->now.replicas);
+    members_format(&p->other, sql);
+    bytes_format(sql, "',%u,'", p->other.replicas);
+    gone_format(p->gone, sql);
+    bytes_format(sql, "'," NOW_MS ",%llu)", (number)p->epoch);
+}
+
+#define IF_LATER(column)                                                                           \
+    column "=IF(placement.store=VALUES(store)AND placement.epoch<VALUES(epoch),VALUES(" column     \
+           ")," column "),"
+
+void query_place(struct bytes *sql, const struct placement *placement)
+{
+    append_placement(sql, "INSERT", placement);
+    bytes_append_text(
+        sql, " ON DUPLICATE KEY UPDATE " IF_LATER("phase") IF_LATER("members") IF_LATER("replicas")
+                 IF_LATER("other_members") IF_LATER("other_replicas") IF_LATER("gone")
+                     IF_LATER("since") "epoch=IF(placement.store=VALUES(store),"
+                                       "GREATEST(epoch,VALUES(epoch)),epoch)");
+}
+
+void query_place_first(struct bytes *sql, const struct placement *placement)
+{
+    append_placement(sql, "INSERT IGNORE", placement);
+}
+
+void query_report(struct bytes *sql, const struct query_server *server)
+{
+    bytes_format(sql, "REPLACE INTO servers(id,host,pid,version,epoch,reaches,seen)VALUES(%llu,",
+                 (number)server->id);
+    query_quote(sql, server->host);
+    bytes_format(sql, ",%u,", server->pid);
+    query_quote(sql, server->version);
+    bytes_format(sql, ",%llu,", (number)server->epoch);
+    query_quote(sql, server->reaches);
+    bytes_append_text(sql, "," NOW_MS ")");
+}
+
+void query_report_end(struct bytes *sql, uint64_t id)
+{
+    bytes_format(sql, "DELETE FROM servers WHERE id=%llu OR seen<" NOW_MS "-86400000", (number)id);
+}
+
+void query_servers(struct bytes *sql, unsigned seconds)
+{
+    bytes_format(sql,
+                 "SELECT id,host,pid,epoch,reaches FROM servers WHERE seen>" NOW_MS "-%u000",
+                 seconds);
 }
 
 void query_claim(struct bytes *sql, unsigned id, uint32_t ring)
@@ -823,7 +901,8 @@ void query_rows(struct bytes *sql, const struct slice *keys, size_t count, bool 
     bytes_append_text(sql, "ORDER BY k");
 }
 
-void query_rows_after(struct bytes *sql, struct slice after, struct slice to, unsigned limit)
+void query_rows_after(struct bytes *sql, struct slice after, struct slice to, struct slice slots,
+                      unsigned limit)
 {
     append_value_fields(sql, false);
     bytes_append_text(sql, COPIED " WHERE k>");
@@ -831,6 +910,11 @@ void query_rows_after(struct bytes *sql, struct slice after, struct slice to, un
     if (to.len) {
         bytes_append_text(sql, " AND k<=");
         query_quote(sql, to);
+    }
+    if (slots.len) {
+        bytes_append_text(sql, " AND SUBSTR(");
+        query_quote(sql, slots);
+        bytes_append_text(sql, ",(hash&16383)+1,1)='1'");
     }
     bytes_format(sql, " ORDER BY k LIMIT %u", limit);
 }
@@ -868,7 +952,8 @@ static void append_range(struct bytes *sql, const struct query_range *range)
 
 void query_estimate(struct bytes *sql)
 {
-    bytes_append_text(sql, "SELECT IFNULL(table_rows,0)FROM information_schema.tables"
+    bytes_append_text(sql, "SELECT IFNULL(table_rows,0),IFNULL(avg_row_length,0)"
+                           "FROM information_schema.tables"
                            " WHERE table_schema=DATABASE()AND table_name='pairs'");
 }
 

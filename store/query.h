@@ -8,6 +8,7 @@
 #define STORE_QUERY_H
 
 #include "base/bytes.h"
+#include "store/core/placement.h"
 #include "store/operation.h"
 
 enum {
@@ -45,6 +46,7 @@ struct query_terms {
     unsigned divert;  // the home for which it takes them; 0 = itself
     int64_t least_us; // microseconds since 1970 UTC: versions are not below that
     int64_t most_us;  // a clock that is beyond that refuses: error 30004
+    uint64_t epoch;   // of the placement by which they go there; under another: error 30005
 };
 
 // query_apply brings rows of other partitions (OPERATION_APPLY, distinct, sorted keys): the newer
@@ -58,6 +60,34 @@ void query_watch(struct bytes *sql);
 
 // query_claim declares a blank partition complete: that of a new store.
 void query_claim(struct bytes *sql, unsigned id, uint32_t ring);
+
+// query_placement asks for the placement; row_placement reads the row, if there is one.
+void query_placement(struct bytes *sql);
+
+// query_place gives a partition a placement, unless it has one of another store, or one that is as
+// new. It waits for the batches that are under way. As a part of a block it needs a semicolon.
+void query_place(struct bytes *sql, const struct placement *placement);
+
+// query_place_first does so where there is no placement at all.
+void query_place_first(struct bytes *sql, const struct placement *placement);
+
+// A server, as the table `servers` has it.
+struct query_server {
+    uint64_t id;
+    struct slice host;
+    unsigned pid;
+    struct slice version;
+    uint64_t epoch;
+    struct slice reaches; // as gone_format writes ids
+};
+
+// query_report tells a partition of a server, query_report_end that it has stopped.
+void query_report(struct bytes *sql, const struct query_server *server);
+void query_report_end(struct bytes *sql, uint64_t id);
+
+// query_servers asks for id, host, pid, epoch, reaches of the servers that told of themselves in
+// the last `seconds`.
+void query_servers(struct bytes *sql, unsigned seconds);
 
 // query_upsert writes the pairs and tombstones of `count` unconditional operations with distinct,
 // sorted keys, and their log entry, in one statement; row_stamp reads the rows.
@@ -229,8 +259,10 @@ void query_fill(struct bytes *sql, uint64_t from, uint64_t to);
 void query_versions(struct bytes *sql, const struct slice *keys, size_t count);
 void query_rows(struct bytes *sql, const struct slice *keys, size_t count, bool large);
 // query_rows_after asks the same of the rows with after < k <= to, of which `to` may be empty: to
-// the end; query_no_pairs for one row, 1 when there are none.
-void query_rows_after(struct bytes *sql, struct slice after, struct slice to, unsigned limit);
+// the end. `slots` has a 0 or a 1 for each slot, whether its rows are wanted; empty: all are.
+// query_no_pairs asks for one row, 1 when there are none.
+void query_rows_after(struct bytes *sql, struct slice after, struct slice to, struct slice slots,
+                      unsigned limit);
 void query_no_pairs(struct bytes *sql);
 void query_removed(struct bytes *sql, const struct slice *keys, size_t count);
 void query_unsettled(struct bytes *sql); // counts what is to stamp or to bury, up to 500 each
@@ -249,7 +281,7 @@ struct query_range {
     struct slice to;
 };
 
-// query_estimate asks how many rows there are, roughly.
+// query_estimate asks how many rows there are, and how many bytes they have on average, roughly.
 void query_estimate(struct bytes *sql);
 
 // query_border asks for the key of the `step`th row of a range: no row when it has fewer.

@@ -45,14 +45,16 @@ struct relay {
     enum relay_state state;
     unsigned slot;
     unsigned home;
+    uint64_t epoch;    // under which it began
     unsigned waiting;  // children under way
     unsigned answered; // looks that owners answered
     unsigned majority; // that a quorum needs
     bool home_answered;
+    bool denied;           // one that has all that it should has nothing of the key
     uint64_t home_version; // 0 = it has no row
     struct newest newest;
     unsigned missing_count;
-    uint16_t *missing;      // [partitions]
+    uint16_t *missing;      // [CONF_PARTITIONS_MAX]
     unsigned tries;         // writers
     struct outcome written; // what the writer answered
     size_t key_len;
@@ -157,9 +159,23 @@ static bool may_write_elsewhere(const struct relay *r, const struct outcome *out
            clock_ms() < r->operation->give_up;
 }
 
+// begin_again leaves the operation to another relay: who owns its key is another question now.
+static void begin_again(struct relay *r)
+{
+    struct operation *operation = r->operation;
+    struct store *store = r->store;
+    free_relay(r);
+    store_again(store, operation);
+}
+
 static void on_written(struct operation *operation, const struct outcome *outcome)
 {
     struct relay *r = operation->relay;
+    if (outcome->moved) {
+        store_ask_placement(r->store, outcome->partition);
+        begin_again(r);
+        return;
+    }
     if (outcome->error == ERROR_UNAVAILABLE && outcome->refusing)
         outlook_refusing(store_outlook(r->store), outcome->partition);
     if (operation->session.divert) // others of this process get to know with the acknowledgement
@@ -270,10 +286,18 @@ static void miss(struct relay *r, unsigned partition)
     r->missing[r->missing_count++] = (uint16_t)partition;
 }
 
+// is_purged: the newest row is older than tombstones that are gone, and who should have it has
+// nothing. It was deleted.
+static bool is_purged(const struct relay *r)
+{
+    return r->denied && r->newest.found &&
+           r->newest.stamp.version < outlook_floor(store_outlook(r->store));
+}
+
 static void answer_read(struct relay *r)
 {
     const struct newest *newest = &r->newest;
-    bool found = newest->found && !newest->dead;
+    bool found = newest->found && !newest->dead && !is_purged(r);
     struct outcome outcome = {.error = ERROR_NONE,
                               .partition = newest->found ? newest->partition : r->home,
                               .found = found,
@@ -305,9 +329,19 @@ static void plan_again(struct relay *r)
     relay_start(store, operation, end);
 }
 
+// is_outdated: meanwhile somebody else may have begun to own the key.
+static bool is_outdated(const struct relay *r)
+{
+    return r->epoch != store_placement(r->store)->epoch || store_woke(r->store);
+}
+
 static void looked(struct relay *r)
 {
     const struct newest *newest = &r->newest;
+    if (is_outdated(r)) {
+        begin_again(r);
+        return;
+    }
     bool reads = !operation_writes(r->operation);
     bool enough = r->answered && r->answered >= r->majority;
     bool failed = bytes_failed(&newest->value) || bytes_failed(&newest->type);
@@ -321,7 +355,7 @@ static void looked(struct relay *r)
         end_unavailable(r, r->missing_count ? r->missing[0] : r->home);
     else if (may_mend(r))
         mend(r);
-    else if (home_is_behind(r))
+    else if (home_is_behind(r) && !is_purged(r))
         end_unavailable(r, r->home); // until sync has filled it
     else
         write_next(r);
@@ -330,10 +364,12 @@ static void looked(struct relay *r)
 static void on_look(struct operation *operation, const struct outcome *outcome)
 {
     struct relay *r = relay_of(operation);
+    const struct outlook *outlook = store_outlook(r->store);
     if (outcome->error) {
         miss(r, outcome->partition);
     } else {
-        r->answered += ring_owns(store_ring(r->store), r->slot, outcome->partition);
+        r->answered += outlook_owns(outlook, r->slot, outcome->partition);
+        r->denied |= !outcome->found && outlook_knows(outlook, r->slot, outcome->partition);
         r->home_answered = r->home_answered || outcome->partition == r->home;
         if (outcome->found && outcome->partition == r->home)
             r->home_version = outcome->pair.version;
@@ -369,7 +405,7 @@ static bool needs_look(const struct relay *r)
 static struct relay *new_relay(struct store *store, struct operation *operation, unsigned children)
 {
     struct relay *r = calloc(1, sizeof *r + sizeof r->child[0] * children);
-    uint16_t *missing = calloc(store_partitions(store), sizeof *missing);
+    uint16_t *missing = calloc(CONF_PARTITIONS_MAX, sizeof *missing);
     if (!r || !missing) {
         free(r);
         free(missing);
@@ -380,6 +416,7 @@ static struct relay *new_relay(struct store *store, struct operation *operation,
     r->missing = missing;
     r->slot = slot_of(operation->key);
     r->home = ring_home(store_ring(store), r->slot);
+    r->epoch = store_placement(store)->epoch;
     r->key_len = operation->key.len;
     memcpy(r->key, operation->key.data, operation->key.len);
     list_append(store_relays(store), &r->link);
@@ -406,7 +443,7 @@ void relay_start(struct store *store, struct operation *operation,
         if (r)
             free_relay(r);
         operation->on_done = end;
-        partition_refuse(store_partition(store, home), operation);
+        store_refuse(store, operation, home);
         return;
     }
     r->end = end;

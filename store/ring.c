@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zlib.h>
 
 #include "store/slot.h"
@@ -83,47 +84,77 @@ static int candidate_compare(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-static void rank(struct candidate *candidates, unsigned count, unsigned replicas, uint16_t *owners)
+// insert puts a candidate where it belongs among the `kept` best so far; the worst of more than
+// `replicas` falls out.
+static unsigned insert(struct candidate *best, unsigned kept, unsigned replicas,
+                       const struct candidate *candidate)
 {
-    if (replicas == 1) { // a minimum needs no sorting
-        struct candidate best = candidates[0];
-        for (unsigned i = 1; i < count; i++)
-            if (candidate_compare(&candidates[i], &best) < 0)
-                best = candidates[i];
-        owners[0] = best.id;
-        return;
+    unsigned at = kept;
+    if (kept == replicas && candidate_compare(candidate, &best[kept - 1]) > 0)
+        return kept;
+    kept += kept < replicas;
+    while (at > 0 && candidate_compare(candidate, &best[at - 1]) < 0)
+        at--;
+    memmove(&best[at + 1], &best[at], (kept - 1 - at) * sizeof *best);
+    best[at] = *candidate;
+    return kept;
+}
+
+// The ranking of a ring: what is the same for all slots.
+struct ranking {
+    const unsigned *weight;
+    unsigned count;
+    unsigned replicas;
+    uint64_t *log_table;
+    struct candidate *best; // [replicas]
+};
+
+static void rank(const struct ranking *r, unsigned slot, uint16_t *owners)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->weight[i] == 0)
+            continue;
+        const struct candidate candidate = {score(slot, i + 1, r->weight[i], r->log_table),
+                                            (uint16_t)(i + 1)};
+        kept = insert(r->best, kept, r->replicas, &candidate);
     }
-    qsort(candidates, count, sizeof *candidates, candidate_compare);
-    for (unsigned i = 0; i < replicas; i++)
-        owners[i] = candidates[i].id;
+    for (unsigned i = 0; i < r->replicas; i++)
+        owners[i] = r->best[i].id;
+}
+
+static unsigned count_members(const unsigned *weight, unsigned count)
+{
+    unsigned members = 0;
+    for (unsigned i = 0; i < count; i++)
+        members += weight[i] > 0;
+    return members;
 }
 
 enum error ring_new(const unsigned *weight, unsigned count, unsigned replicas, struct ring **ring)
 {
-    assert(count >= 1 && count <= UINT16_MAX);
-    if (replicas == 0 || replicas > count)
-        replicas = count;
+    unsigned members = count_members(weight, count);
+    assert(members >= 1 && count <= UINT16_MAX);
+    if (replicas == 0 || replicas > members)
+        replicas = members;
     struct ring *r = malloc(sizeof *r + sizeof r->owners[0] * SLOT_COUNT * replicas);
-    struct candidate *candidates = malloc(sizeof *candidates * count);
-    uint64_t *table = malloc(sizeof *table * (LOG_STEPS + 1));
+    const struct ranking ranking = {.weight = weight,
+                                    .count = count,
+                                    .replicas = replicas,
+                                    .log_table = malloc(sizeof(uint64_t) * (LOG_STEPS + 1)),
+                                    .best = malloc(sizeof *ranking.best * (replicas + 1))};
     *ring = r;
-    if (!r || !candidates || !table) {
+    if (!r || !ranking.best || !ranking.log_table) {
         ring_free(ring);
         goto out;
     }
     r->replicas = replicas;
-    log_table_init(table);
-    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
-        for (unsigned i = 0; i < count; i++) {
-            assert(weight[i] >= 1);
-            candidates[i] =
-                (struct candidate){score(slot, i + 1, weight[i], table), (uint16_t)(i + 1)};
-        }
-        rank(candidates, count, replicas, &r->owners[(size_t)slot * replicas]);
-    }
+    log_table_init(ranking.log_table);
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        rank(&ranking, slot, &r->owners[(size_t)slot * replicas]);
 out:
-    free(candidates);
-    free(table);
+    free(ranking.best);
+    free(ranking.log_table);
     return *ring ? ERROR_NONE : ERROR_MEMORY;
 }
 
@@ -153,10 +184,54 @@ bool ring_owns(const struct ring *ring, unsigned slot, unsigned id)
     return false;
 }
 
+void ring_leave_out(struct ring *ring, unsigned id)
+{
+    for (size_t slot = 0; slot < SLOT_COUNT; slot++) {
+        uint16_t *owners = &ring->owners[slot * ring->replicas];
+        unsigned kept = 0;
+        for (unsigned i = 0; i < ring->replicas; i++)
+            if (owners[i] != id)
+                owners[kept++] = owners[i];
+        while (kept < ring->replicas)
+            owners[kept++] = NO_OWNER;
+    }
+}
+
 uint32_t ring_fingerprint(const struct ring *ring, unsigned id)
 {
     uint8_t owned[SLOT_COUNT];
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
         owned[slot] = ring_owns(ring, slot, id);
     return (uint32_t)crc32(0, owned, sizeof owned);
+}
+
+enum { FINGERPRINTS_AT_ONCE = 64 }; // a megabyte
+
+// note_owned sets what the `some` partitions from `first` on own.
+static void note_owned(const struct ring *ring, unsigned first, unsigned some,
+                       uint8_t (*owned)[SLOT_COUNT])
+{
+    memset(owned, 0, some * sizeof *owned);
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        const uint16_t *owners = ring_owners(ring, slot);
+        for (unsigned i = 0; i < ring->replicas; i++)
+            if (owners[i] >= first && owners[i] - first < some)
+                owned[owners[i] - first][slot] = 1;
+    }
+}
+
+enum error ring_fingerprints(const struct ring *ring, unsigned count, uint32_t *fingerprint)
+{
+    uint8_t(*owned)[SLOT_COUNT] = malloc(FINGERPRINTS_AT_ONCE * sizeof *owned);
+    if (!owned)
+        return ERROR_MEMORY;
+    for (unsigned first = 1; first <= count; first += FINGERPRINTS_AT_ONCE) {
+        unsigned left = count + 1 - first;
+        unsigned some = left < FINGERPRINTS_AT_ONCE ? left : FINGERPRINTS_AT_ONCE;
+        note_owned(ring, first, some, owned);
+        for (unsigned i = 0; i < some; i++)
+            fingerprint[first - 1 + i] = (uint32_t)crc32(0, owned[i], sizeof owned[i]);
+    }
+    free(owned);
+    return ERROR_NONE;
 }

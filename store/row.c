@@ -124,12 +124,14 @@ enum error row_stamp(const struct row *row, struct slice *key, struct stamp *sta
     return ERROR_NONE;
 }
 
+enum { WATCH_FIELDS = 11 };
+
 enum error row_watch(const struct row *row, struct watch *watch)
 {
-    uint64_t number[9];
-    if (row->fields != 9)
+    uint64_t number[WATCH_FIELDS];
+    if (row->fields != WATCH_FIELDS)
         return ERROR_MALFORMED;
-    for (unsigned i = 0; i < 9; i++)
+    for (unsigned i = 0; i < WATCH_FIELDS; i++)
         if (!read_number(row, i, &number[i]))
             return ERROR_MALFORMED;
     if (number[0] > WATCH_DIVERT || number[1] > UINT16_MAX)
@@ -140,11 +142,34 @@ enum error row_watch(const struct row *row, struct watch *watch)
                             .ring = (uint32_t)number[4],
                             .pass = number[5],
                             .floor = number[6],
-                            .now_us = number[8]};
+                            .now_us = number[8],
+                            .epoch = number[9],
+                            .store = (uint32_t)number[10]};
     watch->kind = number[0] == WATCH_ITSELF   ? WATCH_ITSELF
                   : number[0] == WATCH_CURSOR ? WATCH_CURSOR
                                               : WATCH_DIVERT;
     *(watch->kind == WATCH_CURSOR ? &watch->marked : &watch->version) = number[7];
+    return ERROR_NONE;
+}
+
+enum error row_placement(const struct row *row, struct placement *p)
+{
+    uint64_t replicas, other_replicas;
+    *p = (struct placement){0};
+    if (row->fields != 8 || field(row, 0).len != PLACEMENT_STORE_LEN ||
+        !read_number(row, 1, &p->epoch) || p->epoch == 0 ||
+        placement_parse_phase(field(row, 2), &p->phase) ||
+        members_parse(field(row, 3), &p->now) || !read_number(row, 4, &replicas) ||
+        members_parse(field(row, 5), &p->other) || !read_number(row, 6, &other_replicas) ||
+        gone_parse(field(row, 7), p->gone))
+        return ERROR_MALFORMED;
+    bool changes = p->phase == PLACEMENT_ANNOUNCED || p->phase == PLACEMENT_MOVING;
+    if (!members_any(&p->now) || changes != members_any(&p->other) ||
+        replicas > CONF_PARTITIONS_MAX || other_replicas > CONF_PARTITIONS_MAX)
+        return ERROR_MALFORMED;
+    memcpy(p->store, row->field[0], PLACEMENT_STORE_LEN);
+    p->now.replicas = (unsigned)replicas;
+    p->other.replicas = (unsigned)other_replicas;
     return ERROR_NONE;
 }
 

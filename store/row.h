@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "store/check.h"
+#include "store/core/placement.h"
 #include "store/pair.h"
 
 // One row: texts and lengths of its fields, a NULL text for SQL's NULL. Borrowed.
@@ -42,9 +43,14 @@ struct watch {
     uint64_t version; // divert: of the last write
     uint64_t marked;  // cursor: when sync last read to the end of the source's log, ms since 1970
     uint64_t now_us;  // itself: its clock, microseconds since 1970 UTC
+    uint64_t epoch;   // itself: of its placement; 0 = it has none
+    uint32_t store;   // itself: placement_store_crc
 };
 
 enum error row_watch(const struct row *row, struct watch *watch) MUST_USE;
+
+// row_placement reads the row of query_placement.
+enum error row_placement(const struct row *row, struct placement *placement) MUST_USE;
 
 // An entry of a change log: a batch of changes.
 struct change {

@@ -3,16 +3,21 @@
 
 #include <assert.h>
 #include <event2/event_struct.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "store/key.h"
+#include "store/placing.h"
 #include "store/query.h"
 #include "store/relay.h"
 #include "store/slot.h"
 
 enum {
     COPY_KEEP = 64 * 1024, // bytes
+    PULSE_MS = 250,        // as often as this is, time passes
+    WOKE_MS = 1000,        // a partition that has not spoken since is down
+    AGAIN_MS = 20,         // until what came under an epoch that has passed is tried again
 };
 
 // A partition of a new store is told that it is complete.
@@ -22,7 +27,17 @@ struct claim {
 };
 
 struct store {
-    const struct ring *ring;
+    const struct layout *layout; // by which partitions own
+    struct placing *placing;
+    uint64_t epoch;       // of the layout, for the batches
+    atomic_bool knows;    // that is not 0
+    struct event pulse;
+    int64_t pulse_ms;     // clock_ms of the last one
+    int64_t woke_until;   // clock_ms
+    struct list again;    // operations that came under an epoch that has passed
+    struct event retry;   // for them
+    struct list refused;  // operations that have nowhere to go
+    struct event refusal; // at the end of the loop's turn, for them
     struct outlook *outlook;
     unsigned write_acks;
     unsigned timeout_ms;
@@ -54,13 +69,17 @@ static void on_partition_watch(struct partition *partition, struct connection *c
     struct watch watch;
     int64_t partition_us = sent_us, heard_us = clock_unix_us();
     outlook_hear_begin(store->outlook, partition_id(partition));
+    struct watch itself = {0};
     while (connection_row(connection, &row)) {
         if (row_watch(&row, &watch) || outlook_hear(store->outlook, &watch))
             return; // not our kind of row: the partition stays unknown
         if (watch.kind == WATCH_ITSELF)
-            partition_us = (int64_t)watch.now_us;
+            itself = watch;
     }
+    if (itself.now_us)
+        partition_us = (int64_t)itself.now_us;
     outlook_hear_end(store->outlook, sent_us, heard_us);
+    placing_heard(store->placing, partition_id(partition), &itself);
     partition_check_clock(partition, partition_us);
 }
 
@@ -93,10 +112,10 @@ static void dispatch(struct store *store, struct operation *operation);
 static void remember(struct store *store, const struct operation *operation,
                      const struct outcome *outcome)
 {
-    unsigned home = ring_home(store->ring, slot_of(operation->key));
+    unsigned slot = slot_of(operation->key), home = ring_home(store->layout->now, slot);
     bool writes = operation_writes(operation);
     if (!writes && !outcome->error && outcome->found && outcome->pair.whole && operation->fills &&
-        outcome->partition == home && outlook_usual(store->outlook, home))
+        outcome->partition == home && outlook_usual_slot(store->outlook, slot))
         cache_fill(store->hot->cache, operation->key, operation->ticket, &outcome->pair);
     else if (writes || !outcome->error)
         cache_invalidate(store->hot->cache, operation->key);
@@ -122,7 +141,11 @@ static void on_home_done(struct operation *operation, const struct outcome *outc
         outlook_refusing(store->outlook, outcome->partition);
     bool away =
         outcome->error == ERROR_UNAVAILABLE && !outlook_usual(store->outlook, outcome->partition);
-
+    if (outcome->moved) {
+        placing_ask(store->placing, outcome->partition);
+        store_again(store, operation);
+        return;
+    }
     if (away && clock_ms() < operation->give_up)
         dispatch(store, operation);
     else
@@ -131,11 +154,14 @@ static void on_home_done(struct operation *operation, const struct outcome *outc
 
 static void dispatch(struct store *store, struct operation *operation)
 {
-    unsigned home = ring_home(store->ring, slot_of(operation->key));
+    unsigned slot = slot_of(operation->key), home = ring_home(store->layout->now, slot);
     bool writes = operation_writes(operation);
     bool alone =
         writes ? store->write_acks == 1 : !operation->quorum && outlook_heard_all(store->outlook);
-    if (alone && outlook_usual(store->outlook, home)) {
+    if (writes && store->epoch == 0) { // nobody knows who owns what
+        operation->on_done = end;
+        store_refuse(store, operation, home);
+    } else if (alone && outlook_usual_slot(store->outlook, slot)) {
         operation->session = (struct session){0};
         store_send(store, home, operation, on_home_done);
     } else {
@@ -143,13 +169,83 @@ static void dispatch(struct store *store, struct operation *operation)
     }
 }
 
+void store_ask_placement(struct store *store, unsigned id)
+{
+    placing_ask(store->placing, id);
+}
+
+bool store_woke(struct store *store)
+{
+    int64_t now = clock_ms();
+    if (now - store->pulse_ms > OUTLOOK_FRESH_MS)
+        store->woke_until = now + WOKE_MS;
+    store->pulse_ms = now;
+    return now < store->woke_until && !outlook_fresh(store->outlook);
+}
+
+static void on_pulse(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    store_woke(context);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *context)
+{
+    struct store *store = context;
+    struct list now, *link;
+    (void)fd;
+    (void)what;
+    list_init(&now);
+    list_splice(&now, &store->again);
+    while ((link = list_shift(&now)))
+        dispatch(store, CONTAINER_OF(link, struct operation, link));
+}
+
+void store_again(struct store *store, struct operation *operation)
+{
+    static const struct timeval pause = {0, AGAIN_MS * 1000};
+    if (clock_ms() >= operation->give_up) {
+        operation->on_done = end;
+        store_refuse(store, operation, ring_home(store->layout->now, slot_of(operation->key)));
+        return;
+    }
+    list_append(&store->again, &operation->link);
+    if (!evtimer_pending(&store->retry, NULL))
+        evtimer_add(&store->retry, &pause);
+}
+
+static void on_refusal(evutil_socket_t fd, short what, void *context)
+{
+    struct store *store = context;
+    struct list now, *link;
+    (void)fd;
+    (void)what;
+    list_init(&now);
+    list_splice(&now, &store->refused);
+    while ((link = list_shift(&now))) {
+        struct operation *operation = CONTAINER_OF(link, struct operation, link);
+        const struct outcome outcome = {.error = ERROR_UNAVAILABLE,
+                                        .partition = operation->wanted,
+                                        .retry_after = 1};
+        operation->on_done(operation, &outcome);
+    }
+}
+
+void store_refuse(struct store *store, struct operation *operation, unsigned id)
+{
+    operation->wanted = id;
+    list_append(&store->refused, &operation->link);
+    event_active(&store->refusal, EV_TIMEOUT, 0);
+}
+
 // ---------------------------------------------------------------- memory
 
 static bool recall(struct store *store, struct operation *operation)
 {
-    unsigned home = ring_home(store->ring, slot_of(operation->key));
+    unsigned slot = slot_of(operation->key), home = ring_home(store->layout->now, slot);
     struct outcome outcome = {.partition = home, .found = true, .cached = true};
-    if (!outlook_usual(store->outlook, home))
+    if (home > store->partitions || !outlook_usual_slot(store->outlook, slot))
         return false;
     // An expiry counts by the home's clock.
     int64_t now_us = clock_unix_us() + outlook_offset_us(store->outlook, home);
@@ -225,7 +321,9 @@ void store_claim(struct store *store)
     store->claim = calloc(store->partitions, sizeof *store->claim);
     for (unsigned id = 1; store->claim && id <= store->partitions; id++) {
         struct claim *claim = &store->claim[id - 1];
-        query_claim(&claim->sql, id, ring_fingerprint(store->ring, id));
+        if (!outlook_blank(store->outlook, id) || id > store->layout->last)
+            continue;
+        query_claim(&claim->sql, id, store->layout->fingerprint[id - 1]);
         if (bytes_failed(&claim->sql))
             continue;
         claim->request.sql = bytes_slice(&claim->sql);
@@ -241,6 +339,7 @@ void store_claim(struct store *store)
 enum error store_new(struct event_base *base, const struct store_options *options,
                      struct store **store)
 {
+    static const struct timeval pulse = {0, PULSE_MS * 1000};
     const struct conf *conf = options->conf;
     unsigned partitions = conf->store.partitions;
     struct store *s = calloc(1, sizeof *s + sizeof s->partition[0] * partitions);
@@ -251,11 +350,23 @@ enum error store_new(struct event_base *base, const struct store_options *option
     list_init(&s->asked);
     s->hot = options->hot;
     evtimer_assign(&s->recall, base, on_recall, s);
-    s->ring = options->ring;
+    list_init(&s->again);
+    list_init(&s->refused);
+    evtimer_assign(&s->retry, base, on_retry, s);
+    event_assign(&s->pulse, base, -1, EV_PERSIST, on_pulse, s);
+    s->pulse_ms = clock_ms();
+    event_add(&s->pulse, &pulse);
+    evtimer_assign(&s->refusal, base, on_refusal, s);
     s->write_acks = conf->store.write_acks;
     s->timeout_ms = conf->store.timeout;
     s->partitions = partitions;
-    enum error error = outlook_new(options->ring, partitions, options->shared, &s->outlook);
+    const struct placing_options placing = {.conf = conf,
+                                            .speaks = options->speaks,
+                                            .leads = options->leads,
+                                            .reports = options->reports};
+    enum error error = outlook_new(NULL, partitions, options->shared, &s->outlook);
+    if (!error)
+        error = placing_new(base, s, &placing, &s->placing);
     if (error) {
         store_free(store);
         return error;
@@ -272,6 +383,7 @@ enum error store_new(struct event_base *base, const struct store_options *option
                      .max_packet_needed = max_packet_needed(conf),
                      .speaks = options->speaks},
             .batch = conf->store.batch,
+            .epoch = &s->epoch,
             .max_value = conf->server.max_value,
             .queue = conf->store.queue};
         error = partition_new(base, &partition_options, &events, &s->partition[i]);
@@ -293,6 +405,10 @@ void store_free(struct store **store)
         partition_free(&s->partition[i]);
     relay_free_all(&s->relays);
     event_del(&s->recall);
+    event_del(&s->retry);
+    event_del(&s->pulse);
+    event_del(&s->refusal);
+    placing_free(&s->placing);
     bytes_fini(&s->copy);
     for (unsigned i = 0; s->claim && i < s->partitions; i++)
         bytes_fini(&s->claim[i].sql);
@@ -303,7 +419,9 @@ void store_free(struct store **store)
 
 bool store_idle(const struct store *store)
 {
-    if (!list_empty(&store->relays) || !list_empty(&store->asked) || store->claims)
+    if (!list_empty(&store->relays) || !list_empty(&store->asked) || store->claims ||
+        !list_empty(&store->again) || !list_empty(&store->refused) ||
+        !placing_idle(store->placing))
         return false;
     for (unsigned i = 0; i < store->partitions; i++)
         if (!partition_idle(store->partition[i]))
@@ -322,9 +440,46 @@ struct partition *store_partition(const struct store *store, unsigned id)
     return store->partition[id - 1];
 }
 
+void store_leave(struct store *store)
+{
+    placing_leave(store->placing);
+}
+
+enum error store_place(struct store *store, const struct layout *layout)
+{
+    enum error error = outlook_place(store->outlook, layout);
+    if (error)
+        return error;
+    store->layout = layout;
+    store->epoch = layout->placement.epoch;
+    atomic_store(&store->knows, store->epoch != 0);
+    return ERROR_NONE;
+}
+
+bool store_knows(const struct store *store)
+{
+    return atomic_load(&store->knows);
+}
+
+bool store_placed(const struct store *store)
+{
+    return placing_done(store->placing);
+}
+
+bool store_lacks(const struct store *store, unsigned id)
+{
+    return placement_has(store_placement(store), id) &&
+           (id > store->partitions || !partition_exists(store->partition[id - 1]));
+}
+
+const struct placement *store_placement(const struct store *store)
+{
+    return &store->layout->placement;
+}
+
 const struct ring *store_ring(const struct store *store)
 {
-    return store->ring;
+    return store->layout->now;
 }
 
 struct outlook *store_outlook(const struct store *store)

@@ -15,12 +15,13 @@ struct store;
 
 struct store_options {
     const struct conf *conf;         // borrowed
-    const struct ring *ring;         // borrowed
     const struct address *addresses; // [partitions], borrowed
     struct outlook_shared *shared;   // borrowed; one for all threads of the process
     struct hot *hot;                 // the same; NULL = none
     unsigned connections;            // to each partition
     bool speaks;                     // logs what happens to the partitions
+    bool leads;                      // as in store/placing.h
+    bool reports;                    // the same
 };
 
 // store_new makes the store of one thread on its loop and starts to connect.
@@ -36,14 +37,32 @@ void store_submit(struct store *store, struct operation *operation);
 // store_idle is true while no operation is under way and no statement unanswered.
 bool store_idle(const struct store *store);
 
+// store_leave says that this server ends, where the store was told of it.
+void store_leave(struct store *store);
+
+// store_place makes `layout` (borrowed until the next call) the one by which the store works, for
+// placing.c. ERROR_MEMORY: nothing was changed.
+enum error store_place(struct store *store, const struct layout *layout) MUST_USE;
+
+// store_knows is true once the store works by a placement; any thread may ask. store_placed is true
+// once all its members that are up show it.
+bool store_knows(const struct store *store);
+bool store_placed(const struct store *store);
+
 // store_claim declares all partitions of a new store complete (outlook_all_blank).
 void store_claim(struct store *store);
 
+// store_partitions returns how many partitions the configuration has. Others may be members.
 unsigned store_partitions(const struct store *store);
 
 // store_partition returns the partition with that id, 1..store_partitions.
 struct partition *store_partition(const struct store *store, unsigned id);
 
+// store_lacks tells whether partition `id` is a member that the configuration has no section for.
+bool store_lacks(const struct store *store, unsigned id);
+
+// The placement by which the store works, and its ring: until the loop's next turn.
+const struct placement *store_placement(const struct store *store);
 const struct ring *store_ring(const struct store *store);
 struct outlook *store_outlook(const struct store *store);
 unsigned store_write_acks(const struct store *store);
@@ -51,6 +70,18 @@ unsigned store_write_acks(const struct store *store);
 // store_send hands an operation to one partition, for relay.c; `on_done` gets its end.
 void store_send(struct store *store, unsigned partition, struct operation *operation,
                 void (*on_done)(struct operation *operation, const struct outcome *outcome));
+
+// store_woke is true when the process was stopped, or held up, and has not heard since how the
+// partitions are: somebody else may have begun to own a key. Not for longer than it takes to find a
+// silent partition down.
+bool store_woke(struct store *store);
+
+// store_again carries out an operation anew, a little later: it came under an epoch that has passed.
+// store_refuse ends it with ERROR_UNAVAILABLE, from the loop, for want of partition `id`.
+// store_ask_placement asks partition `id`, which refused a batch for its epoch, for its placement.
+void store_ask_placement(struct store *store, unsigned id);
+void store_again(struct store *store, struct operation *operation);
+void store_refuse(struct store *store, struct operation *operation, unsigned id);
 
 // store_relays returns the list of the relays under way.
 struct list *store_relays(struct store *store);

@@ -14,33 +14,49 @@ static int compare_numbers(const void *a, const void *b)
 
 static int compare_records(const void *a, const void *b, void *context)
 {
-    const unsigned *replicas = context;
-    return memcmp(a, b, *replicas * sizeof(uint16_t)); // any order does that brings equals together
+    const unsigned *owners = context;
+    return memcmp(a, b, *owners * sizeof(uint16_t)); // any order does that brings equals together
 }
 
-static uint16_t *new_records(const struct ring *ring, unsigned replicas)
+// append_owners appends the owners of a slot that are not there yet.
+static void append_owners(uint16_t *record, unsigned *count, const struct ring *ring, unsigned slot)
 {
-    size_t size = replicas + 1;
+    const uint16_t *owners = ring_owners(ring, slot);
+    for (unsigned i = 0; i < ring_replicas(ring); i++) {
+        unsigned at = 0;
+        while (at < *count && record[at] != owners[i])
+            at++;
+        if (at == *count)
+            record[(*count)++] = owners[i];
+    }
+}
+
+static uint16_t *new_records(const struct ring *ring, const struct ring *other, unsigned owners)
+{
+    size_t size = owners + 1;
     uint16_t *record = calloc(SLOT_COUNT, size * sizeof *record);
     for (unsigned slot = 0; record && slot < SLOT_COUNT; slot++) {
         uint16_t *r = &record[slot * size];
-        memcpy(r, ring_owners(ring, slot), replicas * sizeof *r);
-        qsort(r, replicas, sizeof *r, compare_numbers);
-        r[replicas] = (uint16_t)slot;
+        unsigned count = 0;
+        append_owners(r, &count, ring, slot);
+        if (other)
+            append_owners(r, &count, other, slot);
+        qsort(r, owners, sizeof *r, compare_numbers);
+        r[owners] = (uint16_t)slot;
     }
     if (record)
-        qsort_r(record, SLOT_COUNT, size * sizeof *record, compare_records, &replicas);
+        qsort_r(record, SLOT_COUNT, size * sizeof *record, compare_records, &owners);
     return record;
 }
 
-static void number_records(struct classes *classes, const uint16_t *record, unsigned replicas,
+static void number_records(struct classes *classes, const uint16_t *record, unsigned owners,
                            char *table)
 {
     const uint16_t *last = NULL;
     for (size_t i = 0; i < SLOT_COUNT; i++) {
-        const uint16_t *r = &record[i * (replicas + 1)];
-        unsigned slot = r[replicas];
-        if (!last || memcmp(last, r, replicas * sizeof *r) != 0)
+        const uint16_t *r = &record[i * (owners + 1)];
+        unsigned slot = r[owners];
+        if (!last || memcmp(last, r, owners * sizeof *r) != 0)
             classes->slot[classes->count++] = (uint16_t)slot;
         table[2 * slot] = (char)((classes->count - 1) >> 8);
         table[2 * slot + 1] = (char)(classes->count - 1);
@@ -48,23 +64,24 @@ static void number_records(struct classes *classes, const uint16_t *record, unsi
     }
 }
 
-enum error classes_init(struct classes *classes, const struct ring *ring, unsigned partitions)
+enum error classes_init(struct classes *classes, const struct ring *ring, const struct ring *other,
+                        unsigned partitions)
 {
-    unsigned replicas = ring_replicas(ring);
-    bool one = replicas == partitions;
+    unsigned owners = ring_replicas(ring) + (other ? ring_replicas(other) : 0);
+    bool one = ring_replicas(ring) == partitions;
     *classes = (struct classes){.count = one, .slot = calloc(SLOT_COUNT, sizeof(uint16_t))};
     if (!classes->slot)
         return ERROR_MEMORY;
     if (one)
         return ERROR_NONE;
-    uint16_t *record = new_records(ring, replicas);
+    uint16_t *record = new_records(ring, other, owners);
     char *table = bytes_room(&classes->table, (size_t)2 * SLOT_COUNT);
     if (record && table)
-        number_records(classes, record, replicas, table);
+        number_records(classes, record, owners, table);
     free(record);
     if (!record || !table)
         return ERROR_MEMORY;
-    classes->table.len = (size_t)2 * SLOT_COUNT;
+    classes->table.len = classes->count == 1 ? 0 : (size_t)2 * SLOT_COUNT;
     return ERROR_NONE;
 }
 

@@ -394,7 +394,7 @@ static void size_page(struct copying *c)
 static enum error copy_some(struct copying *c, struct slice to)
 {
     struct bytes sql = {0};
-    query_rows_after(&sql, bytes_slice(&c->at->key), to, c->at->rows);
+    query_rows_after(&sql, bytes_slice(&c->at->key), to, c->copy->slots, c->at->rows);
     enum error error = pass_do(c->pass, c->copy->from, c->source, &sql, take_row, c);
     bytes_fini(&sql);
     c->wanted = NULL;

@@ -21,6 +21,7 @@ struct copy {
     size_t count;             // at most COPY_MAX
     bool known;               // the rows are known to be needed; else versions are compared
     bool repairs;             // counts as repaired instead of copied
+    struct slice slots;       // copy_page: as in query_rows_after
     // Whether most rows were needed the time before, and are this time: they are fetched at once
     // then, before it is known. NULL: never.
     bool *mostly;

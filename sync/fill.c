@@ -17,28 +17,41 @@ struct filling {
     struct peer *from;
     struct peer *to;
     struct ranges ranges;
+    char slots[SLOT_COUNT]; // 1 for those whose rows go
 };
 
 // is_source: of all that have the row the first owner gives it.
 static bool is_source(const struct pass *pass, const struct peer *from, const struct peer *to,
                       unsigned slot)
 {
-    const uint16_t *owner = ring_owners(pass->ring, slot);
-    for (unsigned i = 0; i < ring_replicas(pass->ring); i++)
-        if (owner[i] != to->conf->id && peer_up(&pass->peer[owner[i] - 1]))
+    const struct ring *ring = layout_whole(pass->layout);
+    const uint16_t *owner = ring_owners(ring, slot);
+    for (unsigned i = 0; i < ring_replicas(ring); i++)
+        if (owner[i] != NO_OWNER && owner[i] <= pass->partitions && owner[i] != to->conf->id &&
+            peer_up(&pass->peer[owner[i] - 1]))
             return owner[i] == from->conf->id;
     return false;
 }
 
+// choose_slots chooses the slots that `to` is to have from `from`; false: there are none.
+static bool choose_slots(const struct pass *pass, struct filling *f)
+{
+    bool any = false;
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        bool goes = pass_owns(pass, slot, f->to->conf->id) && is_source(pass, f->from, f->to, slot);
+        f->slots[slot] = goes ? '1' : '0';
+        any |= goes;
+    }
+    return any;
+}
+
+// wanted: the partition looks at its own hash of a key, which may be wrong.
 static bool wanted(const struct copy *copy, const struct pair *pair)
 {
-    struct pass *pass = hand_pass(copy->hand);
-    unsigned slot = slot_of(pair->key);
+    const struct pass *pass = hand_pass(copy->hand);
     uint64_t floor_ms = (pass->floor >> VERSION_PARTITION_BITS) / 1000;
     bool dead = pair->tombstone || (pair->expires && pair->expires <= floor_ms);
-    return !(dead && pair->version < pass->floor) &&
-           ring_owns(pass->ring, slot, copy->to->conf->id) &&
-           is_source(pass, copy->from, copy->to, slot);
+    return !(dead && pair->version < pass->floor) && copy->slots.data[slot_of(pair->key)] == '1';
 }
 
 static enum error fill_range(struct hand *hand, struct filling *f, const struct range *range,
@@ -46,7 +59,8 @@ static enum error fill_range(struct hand *hand, struct filling *f, const struct 
 {
     struct pass *pass = hand_pass(hand);
     const struct copy copy = {
-        .hand = hand, .from = f->from, .to = f->to, .known = true, .repairs = true};
+        .hand = hand, .from = f->from, .to = f->to, .known = true, .repairs = true,
+        .slots = {f->slots, sizeof f->slots}};
     enum error error;
     bytes_clear(&at->key);
     bytes_append_slice(&at->key, bytes_slice(&range->after));
@@ -78,6 +92,8 @@ static void fill_from(struct pass *pass, struct peer *from, struct peer *to)
 {
     static const struct slice start = {0};
     struct filling f = {.from = from, .to = to};
+    if (!choose_slots(pass, &f))
+        return;
     pass->steps_total = atomic_load(&pass->steps_done) + range_count(pass, from, RANGE_ROWS);
     if (ranges_init(&f.ranges, from, RANGE_ROWS, start, SIZE_MAX))
         atomic_store(&pass->verify_failed, true);

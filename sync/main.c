@@ -18,6 +18,7 @@
 #include "conf/conf.h"
 #include "store/connection.h"
 #include "sync/pass.h"
+#include "sync/plan.h"
 #include "sync/report.h"
 
 struct arguments {
@@ -25,6 +26,8 @@ struct arguments {
     const char *metrics;
     bool dry_run;
     bool verify_all;
+    bool plan;
+    unsigned forget;
     bool json;
     bool quiet;
 };
@@ -34,6 +37,7 @@ const char *argp_program_version = "sherd-sync " SHERD_VERSION;
 static error_t parse_argument(int key, char *value, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
+    unsigned long long number = 0;
     switch (key) {
     case 'c':
         arguments->config = value;
@@ -52,6 +56,14 @@ static error_t parse_argument(int key, char *value, struct argp_state *state)
     case 'q':
         arguments->quiet = true;
         return 0;
+    case 'p':
+        arguments->plan = arguments->dry_run = true;
+        return 0;
+    case 'f':
+        if (slice_number(slice_of(value), CONF_PARTITIONS_MAX, &number) || number == 0)
+            argp_error(state, "--forget takes the N of [partition-N]");
+        arguments->forget = (unsigned)number;
+        return 0;
     case 'm':
         arguments->metrics = value;
         return 0;
@@ -69,6 +81,8 @@ static const struct argp_option options[] = {
     {"verify", 'V', "all", 0, "compare all rows, not only a part of them", 0},
     {"json", 'j', NULL, 0, "print a report as JSON", 0},
     {"quiet", 'q', NULL, 0, "no progress bar", 0},
+    {"plan", 'p', NULL, 0, "print what a change of the members would move, and change nothing", 0},
+    {"forget", 'f', "N", 0, "give up partition N, which is gone for good: it leaves the store", 0},
     {"metrics", 'm', "FILE", 0, "write metrics to FILE, for node_exporter's textfile collector", 0},
     {0},
 };
@@ -95,14 +109,6 @@ static bool lock_file(const char *path, int *code)
     return false;
 }
 
-static enum error new_ring(const struct conf *conf, struct ring **ring)
-{
-    unsigned weight[CONF_PARTITIONS_MAX];
-    for (unsigned i = 0; i < conf->store.partitions; i++)
-        weight[i] = conf->partition[i].weight;
-    return ring_new(weight, conf->store.partitions, conf->store.replicas, ring);
-}
-
 static bool print(const struct bytes *text)
 {
     bool empty = text->len == 0 && !bytes_failed(text);
@@ -114,7 +120,9 @@ static bool print(const struct bytes *text)
 static int report(const struct pass *pass, const struct arguments *arguments, int code)
 {
     struct bytes out = {0};
-    if (arguments->json)
+    if (arguments->plan)
+        plan_print(pass, &out);
+    else if (arguments->json)
         report_json(pass, &out);
     else if (arguments->dry_run)
         report_plan(pass, &out);
@@ -134,24 +142,24 @@ static int run(const struct conf *conf, const struct arguments *arguments)
 {
     static struct pass pass;
     struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
-    struct ring *ring = NULL;
     struct bytes why = {0};
     int code = EXIT_OTHER;
     const struct pass_options pass_options = {.dry_run = arguments->dry_run,
                                               .verify_all = arguments->verify_all,
+                                              .plan = arguments->plan,
+                                              .forget = arguments->forget,
                                               .progress =
                                                   !arguments->quiet && isatty(STDERR_FILENO)};
-    if (!addresses || new_ring(conf, &ring)) {
+    if (!addresses) {
         log_write(LOG_ERROR, "out of memory");
     } else if (address_resolve(conf, addresses, &why)) {
         log_lines(LOG_ERROR, &why);
         code = PASS_BUSY;
     } else {
-        code = (int)pass_run(&pass, conf, ring, addresses, &pass_options);
+        code = (int)pass_run(&pass, conf, addresses, &pass_options);
         code = report(&pass, arguments, code);
         pass_fini(&pass);
     }
-    ring_free(&ring);
     free(addresses);
     bytes_fini(&why);
     return code;
@@ -180,7 +188,7 @@ int main(int argc, char **argv)
     struct conf *conf = conf_load(arguments.config, &code);
     if (!conf)
         return code;
-    if (lock_file(arguments.config, &code))
+    if (arguments.plan || lock_file(arguments.config, &code))
         code = run(conf, &arguments);
     tell_statements();
     if (connection_opening()) { // a thread still waits for a partition

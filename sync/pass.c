@@ -13,7 +13,10 @@
 #include "sync/crew.h"
 #include "sync/fill.h"
 #include "sync/keeper.h"
+#include "sync/move.h"
 #include "sync/peer.h"
+#include "sync/place.h"
+#include "sync/plan.h"
 #include "sync/progress.h"
 #include "sync/purge.h"
 #include "sync/settle.h"
@@ -116,14 +119,26 @@ enum error pass_do(struct pass *pass, struct peer *peer, struct channel *channel
 bool pass_all_up(const struct pass *pass)
 {
     for (unsigned i = 0; i < pass->partitions; i++)
-        if (!peer_up(&pass->peer[i]))
+        if (pass->peer[i].member && !peer_up(&pass->peer[i]))
             return false;
-    return true;
+    return pass->unknown == 0;
+}
+
+bool pass_owns(const struct pass *pass, unsigned slot, unsigned id)
+{
+    return ring_owns(pass->ring, slot, id) ||
+           (pass->mode == PASS_JOIN && ring_owns(pass->layout->other, slot, id));
+}
+
+bool pass_knows(const struct pass *pass, unsigned slot, const struct peer *peer)
+{
+    return peer->trusted &&
+           ring_owns(pass->layout ? layout_whole(pass->layout) : pass->ring, slot, peer->conf->id);
 }
 
 const char *peer_state_text(enum peer_state state)
 {
-    static const char *const texts[] = {"up", "away", "clock", "wrong"};
+    static const char *const texts[] = {"up", "away", "clock", "wrong", "apart"};
     return texts[state];
 }
 
@@ -145,16 +160,16 @@ static enum error init_peers(struct pass *pass, const struct address *addresses)
     return ERROR_NONE;
 }
 
-static enum error init(struct pass *pass, const struct conf *conf, const struct ring *ring,
+static enum error init(struct pass *pass, const struct conf *conf,
                        const struct address *addresses, const struct pass_options *options)
 {
     uint64_t largest = conf->server.max_value > BATCH_BYTES ? conf->server.max_value : BATCH_BYTES;
     *pass = (struct pass){.conf = conf,
-                          .ring = ring,
                           .options = *options,
                           .partitions = conf->store.partitions,
                           .max_packet_needed = 2 * largest + 256 * 1024,
                           .started_us = clock_us()};
+    members_of_conf(conf, &pass->wanted);
     throttle_init(&pass->throttle, conf->sync.rows_per_second, conf->sync.bytes_per_second);
     while (pass->token == 0) {
         randombytes_buf(&pass->token, sizeof pass->token);
@@ -164,21 +179,11 @@ static enum error init(struct pass *pass, const struct conf *conf, const struct 
     return error ? error : crew_new(pass, conf->sync.threads, &pass->crew);
 }
 
-// The order matters: what SQL wrote gets its log entries before the mark, nothing is counted as
-// delivered that could have come after the mark, and nothing is purged that was not delivered.
-static void run(struct pass *pass)
+// make_equal makes the partitions equal. The order matters: what SQL wrote gets its log entries before
+// the mark, nothing is counted as delivered that could have come after the mark, and nothing is
+// purged that was not delivered.
+static void make_equal(struct pass *pass)
 {
-    peers_connect(pass);
-    if (!peers_lock(pass))
-        return;
-    if (keeper_start(pass, &pass->keeper)) {
-        pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
-        return;
-    }
-    if (!pass->options.dry_run)
-        peers_own(pass);
-    peers_read(pass);
-    peers_judge_clocks(pass);
     peers_judge(pass);
     settle_all(pass);
     peers_mark(pass);
@@ -195,6 +200,43 @@ static void run(struct pass *pass)
     peers_seeded(pass);
     peers_clear_diverts(pass);
     peers_number_again(pass);
+}
+
+static bool begin(struct pass *pass)
+{
+    peers_connect(pass);
+    if (!peers_lock(pass))
+        return false;
+    if (keeper_start(pass, &pass->keeper)) {
+        pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
+        return false;
+    }
+    if (!place_read(pass))
+        return false;
+    peers_begin(pass);
+    place_catch_up(pass);
+    return !pass->options.forget || move_forget(pass);
+}
+
+// plan needs no lock: it may be asked for while a pass moves what it tells of.
+static void plan(struct pass *pass)
+{
+    peers_connect(pass);
+    if (!place_read(pass))
+        return;
+    pass->epoch = pass->layout->placement.epoch;
+    plan_measure(pass);
+}
+
+static void run(struct pass *pass)
+{
+    if (!begin(pass))
+        return;
+    do {
+        move_decide(pass);
+        peers_begin(pass); // also with those who join
+        make_equal(pass);
+    } while (move_on(pass));
     purge_trim_logs(pass);
     if (!pass->options.dry_run)
         streams_measure(pass);
@@ -202,11 +244,13 @@ static void run(struct pass *pass)
         pass_trouble(pass, PASS_FAILED, "something could not be done");
 }
 
-enum pass_exit pass_run(struct pass *pass, const struct conf *conf, const struct ring *ring,
+enum pass_exit pass_run(struct pass *pass, const struct conf *conf,
                         const struct address *addresses, const struct pass_options *options)
 {
-    if (init(pass, conf, ring, addresses, options))
+    if (init(pass, conf, addresses, options))
         pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
+    else if (options->plan)
+        plan(pass);
     else
         run(pass);
     progress_hide(pass);
@@ -231,5 +275,6 @@ void pass_fini(struct pass *pass)
         fini_peer(pass, &pass->peer[i]);
     free(pass->peer);
     pass->peer = NULL;
+    layout_free(&pass->layout);
     throttle_fini(&pass->throttle);
 }

@@ -10,6 +10,7 @@
 
 #include "conf/conf.h"
 #include "store/address.h"
+#include "store/core/placement.h"
 #include "store/cursor.h"
 #include "store/ring.h"
 #include "sync/channel.h"
@@ -29,6 +30,7 @@ enum peer_state {
     PEER_AWAY,
     PEER_CLOCK, // its clock is too far from the others'; treated as away
     PEER_WRONG, // it answers but can never work
+    PEER_APART, // it is no member of the store
 };
 
 struct divert {
@@ -51,6 +53,13 @@ struct peer {
     const char *address;
     _Atomic(enum peer_state) state;
     struct channel *control;
+
+    bool member;  // it takes part in the placement
+    bool placed;  // it shows a placement
+    struct placement placement;
+
+    uint64_t rows; // for a plan: how many it has, and their bytes, roughly
+    uint64_t row_bytes;
 
     bool present; // it has a row on itself
     unsigned id;
@@ -77,6 +86,16 @@ struct pass_options {
     bool dry_run;
     bool verify_all;
     bool progress; // show a bar on standard error
+    bool plan;       // print who would own what, and do nothing
+    unsigned forget; // the member to give up; 0 = none
+};
+
+// What a round of a pass is for.
+enum pass_mode {
+    PASS_KEEP,  // the partitions have what they own, and nothing else
+    PASS_JOIN,  // those who will own something get it
+    PASS_MOVE,  // those who own get what the others have; nothing is removed
+    PASS_SWEEP, // as PASS_KEEP, of all rows: what nobody owns is removed
 };
 
 // What was done; added to by any thread.
@@ -98,7 +117,13 @@ struct keeper;
 
 struct pass {
     const struct conf *conf;
-    const struct ring *ring;
+    struct members wanted; // by the configuration
+    struct layout *layout; // the placement; NULL before it is known
+    const struct ring *ring; // of the layout: who own
+    unsigned unknown;      // a member that the configuration has no section for; 0 = none
+    uint64_t epoch;        // of the placement that the partitions show
+    bool announced;        // and they know what it will be
+    enum pass_mode mode;
     struct pass_options options;
     unsigned partitions;
     struct peer *peer; // [partitions]
@@ -122,7 +147,7 @@ struct pass {
 
 // pass_run carries out a pass over the partitions of `conf` and returns how it ended. `pass` is
 // filled in for the report; pass_fini follows.
-enum pass_exit pass_run(struct pass *pass, const struct conf *conf, const struct ring *ring,
+enum pass_exit pass_run(struct pass *pass, const struct conf *conf,
                         const struct address *addresses, const struct pass_options *options);
 
 void pass_fini(struct pass *pass);
@@ -155,8 +180,19 @@ static inline bool pass_stopped(const struct pass *pass)
     return atomic_load(&pass->fenced);
 }
 
-// pass_all_up is true while every partition of the configuration takes part.
+// pass_all_up is true while every member of the store takes part.
 bool pass_all_up(const struct pass *pass);
+
+// pass_owns tells whether a partition is to have the pairs of a slot; pass_knows whether it has
+// all of them that it should.
+bool pass_owns(const struct pass *pass, unsigned slot, unsigned id);
+bool pass_knows(const struct pass *pass, unsigned slot, const struct peer *peer);
+
+// pass_clears: what lies where it does not belong is removed in this round.
+static inline bool pass_clears(const struct pass *pass)
+{
+    return pass->mode == PASS_KEEP || pass->mode == PASS_SWEEP;
+}
 
 const char *peer_state_text(enum peer_state state);
 

@@ -40,6 +40,10 @@ static void all_peers(struct pass *pass, void (*run)(struct pass *pass, struct p
 static void connect_peer(struct pass *pass, struct peer *peer)
 {
     struct bytes why = {0};
+    if (!conf_partition_exists(peer->conf)) {
+        atomic_store(&peer->state, PEER_APART);
+        return;
+    }
     enum error error = channel_open(peer->conf, peer->address, pass->max_packet_needed,
                                     CHANNEL_KEPT_S, &peer->control, &why);
     if (error) {
@@ -92,11 +96,6 @@ static void own_peer(struct pass *pass, struct peer *peer)
                      channel_text(peer->control));
     }
     bytes_fini(&sql);
-}
-
-void peers_own(struct pass *pass)
-{
-    all_peers(pass, own_peer);
 }
 
 // ---------------------------------------------------------------- what they know
@@ -170,8 +169,19 @@ static enum error read_itself(struct pass *pass, struct peer *peer, struct bytes
     return error;
 }
 
+// forget_read forgets what an earlier round read.
+static void forget_read(struct pass *pass, struct peer *peer)
+{
+    peer->diverts = 0;
+    for (unsigned i = 0; i < pass->partitions; i++) {
+        cursor_fini(&peer->reading[i].cursor);
+        peer->reading[i] = (struct reading){0};
+    }
+}
+
 static void read_peer(struct pass *pass, struct peer *peer)
 {
+    forget_read(pass, peer);
     struct bytes sql = {0};
     struct taking taking = {pass, peer};
     enum error error = read_itself(pass, peer, &sql);
@@ -186,11 +196,6 @@ static void read_peer(struct pass *pass, struct peer *peer)
     if (error && peer_up(peer))
         atomic_store(&peer->state, PEER_WRONG);
     bytes_fini(&sql);
-}
-
-void peers_read(struct pass *pass)
-{
-    all_peers(pass, read_peer);
 }
 
 // ---------------------------------------------------------------- whom to trust
@@ -222,6 +227,14 @@ void peers_judge_clocks(struct pass *pass)
     }
 }
 
+void peers_begin(struct pass *pass)
+{
+    if (!pass->options.dry_run)
+        all_peers(pass, own_peer);
+    all_peers(pass, read_peer);
+    peers_judge_clocks(pass);
+}
+
 // remembered tells how far on the other partitions remember `peer` to have been.
 static void remembered(const struct pass *pass, const struct peer *peer, uint64_t *last_pass,
                        uint64_t *floor)
@@ -239,12 +252,33 @@ static void remembered(const struct pass *pass, const struct peer *peer, uint64_
     }
 }
 
+// fingerprint_of is that of the slots a partition is to have when the round has ended.
+static uint32_t fingerprint_of(const struct pass *pass, const struct peer *peer)
+{
+    unsigned id = peer->conf->id;
+    bool joins = pass->mode == PASS_JOIN && !pass->layout->placement.now.weight[id - 1];
+    return ring_fingerprint(joins ? pass->layout->other : pass->ring, id);
+}
+
+// has_its_slots: it was filled with what it owns, or owned before they moved. Who joins is compared
+// with the others row by row: nobody knows what it was before.
+static bool has_its_slots(const struct pass *pass, const struct peer *peer)
+{
+    unsigned id = peer->conf->id;
+    if (!pass->layout)
+        return peer->ring == ring_fingerprint(pass->ring, id);
+    const struct layout *l = pass->layout;
+    if (pass->mode == PASS_JOIN && !l->placement.now.weight[id - 1])
+        return false;
+    return peer->ring == l->fingerprint[id - 1] || (l->before && peer->ring == l->before[id - 1]);
+}
+
 static bool trustworthy(const struct pass *pass, const struct peer *peer)
 {
     uint64_t last_pass, floor;
     remembered(pass, peer, &last_pass, &floor);
     return peer->present && peer->id == peer->conf->id && peer->seeded && peer->pass >= last_pass &&
-           peer->floor >= floor && peer->ring == ring_fingerprint(pass->ring, peer->conf->id);
+           peer->floor >= floor && has_its_slots(pass, peer);
 }
 
 void peers_judge(struct pass *pass)
@@ -464,10 +498,11 @@ void peer_put_cursor(const struct pass *pass, const struct cursor *cursor, unsig
 static void tell_seeded(struct pass *pass, struct peer *peer)
 {
     struct bytes sql = {0};
-    if (peer->trusted)
+    uint32_t ring = fingerprint_of(pass, peer);
+    if (peer->trusted && peer->ring == ring)
         return;
     query_guard(&sql, pass->token);
-    query_set_seeded(&sql, pass->number, ring_fingerprint(pass->ring, peer->conf->id), pass->floor);
+    query_set_seeded(&sql, pass->number, ring, pass->floor);
     query_commit(&sql);
     if (pass_do(pass, peer, peer->control, &sql, NULL, NULL))
         atomic_store(&pass->verify_failed, true);
@@ -484,7 +519,7 @@ static void store_cursors(struct pass *pass, struct peer *peer)
     for (unsigned s = 0; s < pass->partitions; s++) {
         struct reading *reading = &peer->reading[s];
         const struct peer *source = &pass->peer[s];
-        if (source == peer || (peer->trusted && source->trusted))
+        if (source == peer || !peer_up(source) || (peer->trusted && source->trusted))
             continue;
         peer_put_cursor(pass, &reading->cursor, s + 1, &sql);
         stored++;
@@ -513,9 +548,11 @@ void peers_seeded(struct pass *pass)
 // any more: everybody has it.
 static bool delivered(const struct pass *pass, const struct peer *peer, uint64_t target)
 {
+    bool one = target >= 1 && target <= pass->partitions && pass->peer[target - 1].member &&
+               pass->mode == PASS_KEEP;
     for (unsigned i = 0; i < pass->partitions; i++) {
         const struct peer *other = &pass->peer[i];
-        if (other == peer || (target >= 1 && target <= pass->partitions && target != i + 1))
+        if (other == peer || !other->member || (one && target != i + 1))
             continue;
         if (!peer_up(other) || !other->reading[peer->conf->id - 1].done)
             return false;
@@ -543,6 +580,7 @@ static void clear_diverts(struct pass *pass, struct peer *peer)
 
 void peers_clear_diverts(struct pass *pass)
 {
-    if (!pass->options.dry_run)
+    // What moves has been compared, not followed.
+    if (!pass->options.dry_run && (pass->mode == PASS_KEEP || !pass->verify_failed))
         all_peers(pass, clear_diverts);
 }

@@ -14,13 +14,10 @@ void peers_connect(struct pass *pass);
 // sync holds one.
 bool peers_lock(struct pass *pass);
 
-// peers_own puts the pass's token into each partition.
-void peers_own(struct pass *pass);
-
-// peers_read reads what each partition knows; peers_judge_clocks then leaves out those whose clock
-// is too far off, and peers_judge sets `trusted`, all but for the marks.
-void peers_read(struct pass *pass);
-void peers_judge_clocks(struct pass *pass);
+// peers_begin puts the pass's token into each partition, reads what each knows, and leaves out those
+// whose clock is too far off. peers_judge sets `trusted`, all but for the marks.
+void peers_begin(struct pass *pass);
+void peers_judge_clocks(struct pass *pass); // a part of it
 void peers_judge(struct pass *pass);
 
 // peers_number gives the pass its number and tells it to the trusted partitions.

@@ -25,24 +25,31 @@ static uint64_t common_floor(const struct pass *pass)
 // proven returns the version before which every partition has everything.
 static uint64_t proven(const struct pass *pass)
 {
-    uint64_t least = pass->peer[0].mark_ms * 1000 << VERSION_PARTITION_BITS;
-    for (unsigned d = 0; d < pass->partitions; d++)
-        for (unsigned s = 0; s < pass->partitions; s++) {
-            const struct reading *reading = &pass->peer[d].reading[s];
-            if (d != s && !reading->done)
+    uint64_t least = UINT64_MAX;
+    for (unsigned d = 0; d < pass->partitions; d++) {
+        const struct peer *peer = &pass->peer[d];
+        uint64_t mark = peer->mark_ms * 1000 << VERSION_PARTITION_BITS;
+        if (peer->member && mark < least) // where there is but one
+            least = mark;
+        for (unsigned s = 0; s < pass->partitions && peer->member; s++) {
+            const struct reading *reading = &peer->reading[s];
+            if (d == s || !pass->peer[s].member)
+                continue;
+            if (!reading->done)
                 return 0;
-            if (d != s && reading->cursor.frontier < least)
+            if (reading->cursor.frontier < least)
                 least = reading->cursor.frontier;
         }
+    }
     return least;
 }
 
 static bool all_trusted(const struct pass *pass)
 {
     for (unsigned i = 0; i < pass->partitions; i++)
-        if (!peer_up(&pass->peer[i]) || !pass->peer[i].trusted)
+        if (pass->peer[i].member && (!peer_up(&pass->peer[i]) || !pass->peer[i].trusted))
             return false;
-    return true;
+    return pass->unknown == 0;
 }
 
 static void tell_floor(struct hand *hand, size_t i, void *context)
@@ -51,6 +58,8 @@ static void tell_floor(struct hand *hand, size_t i, void *context)
     struct peer *peer = &pass->peer[i];
     const uint64_t *floor = context;
     struct bytes sql = {0};
+    if (!peer->member)
+        return;
     query_guard(&sql, pass->token);
     query_set_floor(&sql, *floor);
     query_commit(&sql);
@@ -63,13 +72,14 @@ void purge_raise_floor(struct pass *pass)
 {
     uint64_t margin = (uint64_t)PASS_CLOCK_BOUND_US + (uint64_t)pass->conf->sync.grace * 1000;
     pass->floor = common_floor(pass);
-    if (pass->streams_failed || pass_stopped(pass) || pass->options.dry_run || !all_trusted(pass))
+    if (pass->mode != PASS_KEEP || pass->streams_failed || pass_stopped(pass) ||
+        pass->options.dry_run || !all_trusted(pass))
         return;
     uint64_t floor = proven(pass), highest = 0;
     margin <<= VERSION_PARTITION_BITS;
     floor = floor > margin ? floor - margin : 0;
     for (unsigned i = 0; i < pass->partitions; i++)
-        if (pass->peer[i].floor > highest)
+        if (pass->peer[i].member && pass->peer[i].floor > highest)
             highest = pass->peer[i].floor;
     pass->risen = floor > highest;
     if (pass->risen)
@@ -131,7 +141,7 @@ static bool may_be_dead(const struct pass *pass)
 
 void purge_rows(struct pass *pass)
 {
-    if (!pass->streams_failed && may_be_dead(pass))
+    if (pass->mode == PASS_KEEP && !pass->streams_failed && may_be_dead(pass))
         crew_run(pass->crew, pass->partitions, purge_peer, pass);
 }
 
@@ -167,7 +177,7 @@ static uint64_t read_by_all(const struct pass *pass, unsigned source)
     uint64_t least = pass->peer[source].mark;
     for (unsigned d = 0; d < pass->partitions; d++) {
         const struct reading *reading = &pass->peer[d].reading[source];
-        if (d == source)
+        if (d == source || !pass->peer[d].member)
             continue;
         if (!reading->done)
             return 0;

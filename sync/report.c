@@ -76,6 +76,10 @@ void report_json(const struct pass *pass, struct bytes *out)
         json_object_set_new(root, figure[i].name, json_integer((json_int_t)figure[i].value));
     for (unsigned i = 0; pass->peer && i < pass->partitions; i++)
         json_array_append_new(partitions, partition_json(&pass->peer[i]));
+    if (pass->layout)
+        json_object_set_new(root, "placement",
+                            json_pack("{s:I,s:s}", "epoch", (json_int_t)pass->epoch, "phase",
+                                      placement_phase_text(pass->layout->placement.phase)));
     json_object_set_new(root, "partitions", partitions);
     char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(6));
     if (text)

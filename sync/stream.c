@@ -54,7 +54,7 @@ static enum error take_keys(struct stream *s, struct slice entry)
     bool tombstone, malformed;
     enum error error = ERROR_NONE;
     while (!error && row_entry_key(&entry, &key, &tombstone, &malformed))
-        if (ring_owns(s->pass->ring, slot_of(key), s->to->conf->id))
+        if (pass_owns(s->pass, slot_of(key), s->to->conf->id))
             error = keys_add(&s->keys, key, 0);
     return error ? error : malformed ? ERROR_MALFORMED : ERROR_NONE;
 }

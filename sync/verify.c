@@ -143,8 +143,8 @@ static bool class_differs(const struct work *w, unsigned class)
         const struct digest *d = &digests_of(w, i)[class];
         if (!peer_up(&w->pass->peer[i]))
             continue;
-        if (!ring_owns(w->pass->ring, w->comparing->classes.slot[class], i + 1)) {
-            if (d->rows)
+        if (!pass_owns(w->pass, w->comparing->classes.slot[class], i + 1)) {
+            if (d->rows && pass_clears(w->pass))
                 return true;
             continue;
         }
@@ -309,16 +309,16 @@ static bool next_key(const struct work *w, struct slice *key)
 static unsigned gather(struct work *w, struct slice key, bool *missing)
 {
     unsigned slot = slot_of(key), count = 0;
-    *missing = false;
+    *missing = !pass_clears(w->pass); // then nothing is dropped
     for (unsigned i = 0; i < w->pass->partitions; i++) {
         const struct peer *peer = &w->pass->peer[i];
         const struct keys *list = &w->list[i];
         bool has = w->at[i] < list->count && slice_equal(list->key[w->at[i]], key);
-        bool owner = ring_owns(w->pass->ring, slot, i + 1);
+        bool owner = pass_owns(w->pass, slot, i + 1);
         *missing |= owner && !peer_up(peer);
         if (peer_up(peer)) {
             w->side[count] = (struct side){.owner = owner,
-                                           .trusted = peer->trusted,
+                                           .trusted = pass_knows(w->pass, slot, peer),
                                            .has = has,
                                            .version = has ? list->version[w->at[i]] : 0};
             w->peer_of[count++] = i;
@@ -463,7 +463,7 @@ static void run_hand(struct hand *hand, size_t i, void *context)
 
 static bool wants_all(const struct pass *pass)
 {
-    bool all = pass->options.verify_all;
+    bool all = pass->options.verify_all || pass->mode != PASS_KEEP;
     for (unsigned i = 0; i < pass->partitions; i++)
         all |= peer_up(&pass->peer[i]) && !pass->peer[i].trusted;
     return all;
@@ -527,7 +527,8 @@ static void verify_part(struct pass *pass, struct peer *lowest, struct comparing
 
 static void verify(struct pass *pass, struct peer *lowest, struct comparing *c)
 {
-    if (classes_init(&c->classes, pass->ring, pass->partitions))
+    const struct ring *other = pass->mode == PASS_JOIN ? pass->layout->other : NULL;
+    if (classes_init(&c->classes, pass->ring, other, pass->partitions))
         atomic_store(&pass->verify_failed, true);
     else if (wants_all(pass))
         verify_all(pass, lowest, c);

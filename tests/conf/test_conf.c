@@ -397,6 +397,23 @@ static void conf_parse__refuses_a_missing_section(void **state)
                   "its section\n");
 }
 
+static void conf_parse__keeps_the_number_of_a_partition_that_has_left(void **state)
+{
+    (void)state;
+    struct conf *conf = parse("[store]\npartitions = 2\n[partition-1]\nweight = 0\n"
+                              "[partition-2]\nhost = a\nuser = u\n");
+    assert_false(conf_partition_exists(&conf->partition[0]));
+    assert_int_equal(conf->partition[0].weight, 0);
+    assert_true(conf_partition_exists(&conf->partition[1]));
+    conf_free(&conf);
+    expect_faults("[store]\npartitions = 1\n[partition-1]\nweight = 0\n",
+                  "f:2: [store] partitions: none has a weight; at least one with weight = 1\n");
+    expect_faults("[store]\npartitions = 2\nreplicas = 2\n[partition-1]\nweight = 0\n"
+                  "[partition-2]\nhost = a\nuser = u\n",
+                  "f:3: [store] replicas: 2, more than the 1 partitions with a weight; at most that, "
+                  "or all\n");
+}
+
 static void conf_parse__does_without_a_server_section(void **state)
 {
     (void)state;
@@ -537,7 +554,7 @@ static void conf_parse__tells_all_faults_in_order(void **state)
     char *why = refusal("f",
                         "partitions = 1\n[store]\npartitions = 1\nreplicas = 9\n junk\n"
                         "[nothing]\nx = 1\n[server]\nthreads = x\nwhat = 1\nclients = 1\n"
-                        "clients = 1\n[partition-1]\nhost = a b\nuser = u ;c\nweight = 0\n"
+                        "clients = 1\n[partition-1]\nhost = a b\nuser = u ;c\nweight = -1\n"
                         "[partition-2]\n",
                         false);
     const unsigned lines[] = {1, 4, 5, 6, 9, 10, 12, 14, 15, 16, 17, 17, 17};
@@ -1417,6 +1434,7 @@ int main(void)
         cmocka_unit_test(conf_parse__refuses_an_option_of_another_section),
         cmocka_unit_test(conf_parse__refuses_a_missing_option),
         cmocka_unit_test(conf_parse__refuses_a_missing_section),
+        cmocka_unit_test(conf_parse__keeps_the_number_of_a_partition_that_has_left),
         cmocka_unit_test(conf_parse__does_without_a_server_section),
         cmocka_unit_test(conf_parse__refuses_a_partition_beyond_the_number),
         cmocka_unit_test(conf_parse__refuses_more_acks_than_replicas),

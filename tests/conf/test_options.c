@@ -164,7 +164,7 @@ static void option_set__holds_the_bounds_of_numbers(void **state)
         {OPTION_SYNC, "grace", NULL, "0", "24h", "86400001ms"},
         {OPTION_SYNC, "keep_log", NULL, "0", "720h", "2592000001ms"},
         {OPTION_PARTITION, "port", "0", "1", "65535", "65536"},
-        {OPTION_PARTITION, "weight", "0", "1", "1000", "1001"},
+        {OPTION_PARTITION, "weight", NULL, "0", "1000", "1001"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         enum option_section section = cases[i].section;

@@ -377,6 +377,45 @@ class DefineAgain(Fault):
         self.loading.join(60)
 
 
+class ChangePlacement(Fault):
+    """The file that sync reads wants something else for a while; its passes bring it about under load."""
+
+    hold = (10, 15)
+
+    def inject(self):
+        self.run.want(*self.wanted())
+
+    def heal(self):
+        self.run.want(*self.usual())
+
+
+class MemberLeaves(ChangePlacement):
+    """A partition leaves the store, and comes back."""
+
+    def wanted(self):
+        return "partition-%d" % self.node, {"weight": 0}
+
+    def usual(self):
+        return "partition-%d" % self.node, {"weight": 1}
+
+
+class ChangeWeights(MemberLeaves):
+    """A partition gets more of the keys, and gives them back."""
+
+    def wanted(self):
+        return "partition-%d" % self.node, {"weight": self.random.choice((2, 5, 50))}
+
+
+class ChangeReplicas(ChangePlacement):
+    """The pairs are kept on another number of partitions."""
+
+    def wanted(self):
+        return "store", {"replicas": 2 if self.run.plan.replicas == "all" else "all"}
+
+    def usual(self):
+        return "store", {"replicas": self.run.plan.replicas}
+
+
 class Upgrade(Fault):
     """The partitions begin with schema 3, which SQL clients write to; then stop, load, start."""
 
@@ -421,12 +460,16 @@ FAULTS = {
     "locked-table": LockedTable,
     "held-transaction": HeldTransaction,
     "define-again": DefineAgain,
+    "member-leaves": MemberLeaves,
+    "change-weights": ChangeWeights,
+    "change-replicas": ChangeReplicas,
     "upgrade": Upgrade,
 }
 for _name, _fault in FAULTS.items():
     _fault.name = _name
-SYNC_FAULTS = ("kill-sync", "two-syncs", "blank-partition", "restored-partition", "away-tombstones")
-SHORT = ("kill-partition", "kill-sync", "blank-partition")  # what `make check` runs
+SYNC_FAULTS = ("kill-sync", "two-syncs", "blank-partition", "restored-partition", "away-tombstones", "member-leaves",
+               "change-weights", "change-replicas")
+SHORT = ("kill-partition", "kill-sync", "blank-partition", "member-leaves")  # what `make check` runs
 FAULT_HELP = {name: (fault.__doc__ or "").strip().splitlines()[0] if fault.__doc__ else "" for name, fault in
               FAULTS.items()}
 

@@ -122,6 +122,10 @@ class Run:
     def backup(self, node):
         return os.path.join(self.directory, "backup-%d" % node)
 
+    def want(self, section, options):
+        """Changes the file of the sync on this host, which is the first clone's, too."""
+        self.clones[0].configure(section, **options)
+
     def replace_data(self, node, source):
         self.nodes.replace(node, source)
 

@@ -140,11 +140,11 @@ static void check_watch(const struct made *m)
     struct watch watch;
     if (row_watch(&m->row, &watch))
         return;
-    assert(m->row.fields == 9 && watch.kind <= WATCH_DIVERT && watch.id <= UINT16_MAX);
+    assert(m->row.fields == 11 && watch.kind <= WATCH_DIVERT && watch.id <= UINT16_MAX);
     assert(is_number(m, 0, watch.kind) && is_number(m, 1, watch.id));
     assert(is_number(m, 5, watch.pass) && is_number(m, 6, watch.floor));
     assert(is_number(m, 7, watch.kind == WATCH_CURSOR ? watch.marked : watch.version));
-    assert(is_number(m, 8, watch.now_us));
+    assert(is_number(m, 8, watch.now_us) && is_number(m, 9, watch.epoch));
 }
 
 // check_keys holds that the keys of an entry lie in it one behind the other, each behind its

@@ -26,7 +26,7 @@ BINARY = os.environ.get("SHERD_SERVER") or os.path.join(ROOT, "build", "sherd-se
 DEFINITION = os.path.join(ROOT, "database_definition.sql")
 PASSWORD = "it's # secret"
 NODE_COUNT = 3
-TABLES = ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition")
+TABLES = ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition", "placement", "servers")
 START_SECONDS = 15
 STOP_SECONDS = 7
 TRUST_SECONDS = 4
@@ -213,9 +213,10 @@ class Server:
         self.files = None  # how many files it may have open
 
     def write_config(self, text):
-        with open(self.config, "w", encoding="utf-8") as file:
+        with open(self.config + ".new", "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(self.config, 0o600)
+        os.chmod(self.config + ".new", 0o600)
+        os.rename(self.config + ".new", self.config)
 
     def configure(self, section, **options):
         """Changes the file of a running server, for SIGHUP."""

@@ -396,7 +396,7 @@ class Nothing_is_missed(WithServer):
         self.addCleanup(slow.end)
         slow.run("SET @sherd_version=1<<60, @sherd_seq=1<<60")  # as a PUT does it, but for the time that it takes
         slow.run("BEGIN; INSERT INTO pairs(k,v,version,seq,touched) VALUES('slow','1',"
-                 "@sherd_version:=sherd_log('4=slow',1,0,18446744073709551615),@sherd_seq,NULL)")
+                 "@sherd_version:=sherd_log('4=slow',1,0,18446744073709551615,NULL),@sherd_seq,NULL)")
         self.nodes.sql(1, "INSERT INTO pairs(k,v) VALUES('fast','1')")
         listener.wait_for(1)
         self.assertEqual(listener.told(), [("put", "fast")])

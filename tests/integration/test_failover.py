@@ -604,7 +604,7 @@ class Blank(FailoverTest):
 
     def blank(self):
         self.nodes.sql(HOME, "".join("TRUNCATE %s;" % t for t in
-                                     ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition")))
+                                     ("pairs", "changes", "removed", "diverts", "cursors", "sherd_partition", "placement", "servers")))
 
     def test_a_new_store_is_complete(self):
         for node in self.nodes.all():
@@ -744,7 +744,7 @@ class Clones(FailoverTest):
         self.assertEqual(b"first", clone.get(keys[0]).body)
         for key in keys:  # another daemon could not reach the home, this one can
             self.nodes.sql(2, "SET @version = 0, @sherd_seq = 0; INSERT INTO pairs (k, v, version, created, seq, touched)"
-                              " VALUES ('{0}', 'diverted', @version := sherd_diverted(1, sherd_log('{1}={0}', 2, 0, ~0)),"
+                              " VALUES ('{0}', 'diverted', @version := sherd_diverted(1, sherd_log('{1}={0}', 2, 0, ~0, NULL)),"
                               " @version, @sherd_seq, NULL)".format(key, len(key)))
         began = time.monotonic()
         for key in keys:

@@ -34,7 +34,7 @@ NOW = "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6))"
 
 def written(node, key, value, divert=None, least_us="0"):
     """A PUT as a sherd-server's statement does it on that partition, for `divert` if that is given."""
-    begin = "sherd_log('%d=%s',%d,%s,18446744073709551615)" % (len(key), key, node, least_us)
+    begin = "sherd_log('%d=%s',%d,%s,18446744073709551615,NULL)" % (len(key), key, node, least_us)
     if divert:
         begin = "sherd_diverted(%d,%s)" % (divert, begin)
     return ("SET @sherd_version=1<<60,@sherd_seq=1<<60; INSERT INTO pairs(k,v,version,created,seq,touched) VALUES"
@@ -180,7 +180,7 @@ class TestBetweenTwo(SyncTest):
     def test_entries_of_many_keys(self):
         """Pages of the log with more keys than go into one block, keys that are named twice, and few of them left."""
         entry = ("SET group_concat_max_len=1<<30,@sherd_seq=0; SET @v=sherd_log((SELECT GROUP_CONCAT(CONCAT(LENGTH("
-                 "CONCAT('k',seq)),'=k',seq) SEPARATOR '') FROM seq_{0}_to_{1}),1,0,1<<62);"
+                 "CONCAT('k',seq)),'=k',seq) SEPARATOR '') FROM seq_{0}_to_{1}),1,0,1<<62,NULL);"
                  "INSERT INTO pairs(k,v,version,created,seq,touched) SELECT CONCAT('k',seq),@v,@v,@v,@sherd_seq,NULL"
                  " FROM seq_{0}_to_{1} ON DUPLICATE KEY UPDATE v=VALUES(v),version=VALUES(version),seq=VALUES(seq),"
                  "touched=NULL;")

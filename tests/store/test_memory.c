@@ -127,7 +127,7 @@ static enum error step_ring(void)
     return error;
 }
 
-static struct ring *outlook_ring;
+static struct ring *the_ring;
 
 static enum error step_outlook(void)
 {
@@ -135,7 +135,7 @@ static enum error step_outlook(void)
     struct outlook *outlook = NULL;
     enum error error = outlook_shared_new(3, &shared);
     if (!error)
-        error = outlook_new(outlook_ring, 3, shared, &outlook);
+        error = outlook_new(the_ring, 3, shared, &outlook);
     outlook_free(&outlook);
     outlook_shared_free(&shared);
     return error;
@@ -192,13 +192,13 @@ TEST(batch)
 static int prepare(void **state)
 {
     (void)state;
-    return ring_new(weights, 3, 2, &outlook_ring) == ERROR_NONE ? 0 : -1;
+    return ring_new(weights, 3, 2, &the_ring) == ERROR_NONE ? 0 : -1;
 }
 
 static int clean_up(void **state)
 {
     (void)state;
-    ring_free(&outlook_ring);
+    ring_free(&the_ring);
     return 0;
 }
 

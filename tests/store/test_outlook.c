@@ -819,9 +819,123 @@ outlook_see__raises_the_floor_but_does_not_follow_a_clock_that_has_run_away(void
     end(f);
 }
 
+// ---------------------------------------------------------------- while the placement changes
+
+// place makes partition 3 join 1 and 2, in that phase, and lets all say what they then say.
+static struct layout *place(struct fixture *f, enum placement_phase phase, uint64_t epoch)
+{
+    struct placement p = {.epoch = epoch, .phase = phase};
+    struct layout *layout;
+    bool moving = phase == PLACEMENT_MOVING;
+    for (unsigned i = 0; i < THREE; i++) {
+        p.now.weight[i] = i < 2 || moving;
+        p.other.weight[i] = i < 2 || !moving;
+    }
+    p.now.replicas = p.other.replicas = 1;
+    assert_int_equal(layout_new(&p, &layout), ERROR_NONE);
+    assert_int_equal(outlook_place(f->o, layout), ERROR_NONE);
+    for (unsigned id = 1; id <= THREE; id++) {
+        struct watch itself = good(f, id);
+        itself.epoch = epoch;
+        itself.ring = moving ? layout->before[id - 1] : layout->fingerprint[id - 1];
+        outlook_up(f->o, id, true);
+        say(f, id, itself, NULL, 0);
+    }
+    return layout;
+}
+
+static unsigned slot_moving(const struct layout *layout, bool moves)
+{
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        if (layout->moves[slot] == moves)
+            return slot;
+    fail();
+    return 0;
+}
+
+static void outlook_plan__asks_both_homes_of_a_slot_that_moves(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(THREE, 1);
+    for (int i = 0; i < 2; i++) {
+        struct layout *l = place(f, i ? PLACEMENT_MOVING : PLACEMENT_ANNOUNCED, 2);
+        unsigned moves = slot_moving(l, true), stays = slot_moving(l, false);
+        unsigned old = ring_home(i ? l->other : l->now, moves);
+        assert_true(outlook_changes(f->o));
+        assert_false(outlook_usual_slot(f->o, moves));
+        assert_true(outlook_usual_slot(f->o, stays));
+        expect_plan(f, moves, PLAN_READ, old == 1 ? "13" : "23", "", 0);
+        expect_plan(f, stays, PLAN_READ, ring_home(l->now, stays) == 1 ? "1" : "2", "", 0);
+        assert_int_equal(outlook_writer(f->o, moves, 0), i ? 3 : old);
+        assert_true(outlook_knows(f->o, moves, old));
+        assert_false(outlook_knows(f->o, moves, 3));
+        assert_true(outlook_owns(f->o, moves, 3) && outlook_owns(f->o, moves, old));
+        layout_free(&l);
+    }
+    end(f);
+}
+
+static void outlook_plan__misses_the_home_that_may_yet_decide(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(THREE, 1);
+    struct layout *l = place(f, PLACEMENT_MOVING, 3);
+    unsigned slot = slot_moving(l, true), old = ring_home(l->other, slot);
+    const char *both = old == 1 ? "13" : "23", *home = old == 1 ? "1" : "2";
+    expect_plan(f, slot, PLAN_CONDITION, both, "", 0);
+    struct watch behind = good(f, old);
+    behind.epoch = 2;
+    behind.ring = l->before[old - 1];
+    say(f, old, behind, NULL, 0);
+    assert_int_equal(outlook_epoch(f->o, old), 2);
+    expect_plan(f, slot, PLAN_CONDITION, both, home, 0);
+    expect_plan(f, slot, PLAN_READ, both, "", 0);
+    outlook_up(f->o, old, false);
+    expect_plan(f, slot, PLAN_READ, "3", home, 0);
+    layout_free(&l);
+    end(f);
+}
+
+static void outlook_place__takes_members_that_nobody_configured(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(2, 1);
+    struct placement p = {.epoch = 1, .now = {.replicas = 1, .weight = {1, 1, [6] = 1}}};
+    struct layout *layout;
+    all_good(f);
+    assert_true(outlook_heard_all(f->o));
+    assert_int_equal(layout_new(&p, &layout), ERROR_NONE);
+    assert_int_equal(outlook_place(f->o, layout), ERROR_NONE);
+    assert_false(outlook_heard_all(f->o));
+    assert_false(outlook_is_up(f->o, 7));
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        assert_int_equal(outlook_writer(f->o, slot, 0) == 0, ring_home(layout->now, slot) == 7);
+    layout_free(&layout);
+    end(f);
+}
+
+static void outlook_stranger__is_as_if_it_were_down(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(2, 0);
+    all_good(f);
+    outlook_stranger(f->o, 2, true);
+    assert_false(outlook_is_up(f->o, 2));
+    outlook_up(f->o, 2, false);
+    outlook_up(f->o, 2, true);
+    assert_false(outlook_is_up(f->o, 2));
+    outlook_stranger(f->o, 2, false);
+    assert_true(outlook_is_up(f->o, 2));
+    end(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(outlook_plan__asks_both_homes_of_a_slot_that_moves),
+        cmocka_unit_test(outlook_plan__misses_the_home_that_may_yet_decide),
+        cmocka_unit_test(outlook_place__takes_members_that_nobody_configured),
+        cmocka_unit_test(outlook_stranger__is_as_if_it_were_down),
         cmocka_unit_test(outlook_trusted__only_who_has_said_that_it_has_everything),
         cmocka_unit_test(outlook_trusted__not_who_is_not_seeded_for_these_slots_under_this_id),
         cmocka_unit_test(outlook_trusted__not_who_is_remembered_further_on),

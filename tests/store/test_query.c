@@ -304,9 +304,11 @@ static void query_watch__asks_for_all_that_outlook_needs(void **state)
     query_watch(&sql);
     EXPECT(&sql, "SELECT 0,IFNULL(id,0),IFNULL(seeded,0),EXISTS(SELECT 1 FROM pairs),"
                  "IFNULL(ring,0),IFNULL(pass,0),IFNULL(floor,0),0," NOW_US
-                 " FROM(SELECT 1)AS one_row LEFT JOIN sherd_partition ON one=1"
-                 " UNION ALL SELECT 1,source,0,0,0,pass,0,marked,0 FROM cursors"
-                 " UNION ALL SELECT 2,target,0,0,0,0,0,MAX(version),0 FROM diverts"
+                 ",IFNULL(epoch,0),IFNULL(CRC32(store),0)"
+                 " FROM(SELECT 1 AS one)AS one_row LEFT JOIN sherd_partition USING(one)"
+                 " LEFT JOIN placement USING(one)"
+                 " UNION ALL SELECT 1,source,0,0,0,pass,0,marked,0,0,0 FROM cursors"
+                 " UNION ALL SELECT 2,target,0,0,0,0,0,MAX(version),0,0,0 FROM diverts"
                  " GROUP BY target");
 }
 
@@ -329,11 +331,11 @@ static void query_claim__changes_no_partition_that_knows_itself(void **state)
                   "expires=VALUES(expires),seq=VALUES(seq),touched=NULL" RETURNING
 #define UPDATE UPDATE_TO(RAISED("7"))
 // The first row of a batch writes its entry.
-#define BEGIN(keys)    "@sherd_version:=sherd_log('" keys "',7,5,6),@sherd_version"
+#define BEGIN(keys)    "@sherd_version:=sherd_log('" keys "',7,5,6,8),@sherd_version"
 #define NEXT           "@sherd_version,@sherd_version"
 #define ROW_END(until) "," until ",@sherd_seq,NULL)"
 
-static const struct query_terms terms = {.id = 7, .least_us = 5, .most_us = 6};
+static const struct query_terms terms = {.id = 7, .least_us = 5, .most_us = 6, .epoch = 8};
 
 static struct operation put_of(const char *key, const char *value)
 {
@@ -458,10 +460,12 @@ static void query_upsert__passes_the_terms_on(void **state)
     struct operation a = put_of("a", "1");
     struct bytes sql = {0};
     query_upsert(&sql, (struct operation *[]){&a}, 1,
-                 &(struct query_terms){.id = 1023, .least_us = 0, .most_us = INT64_MAX});
+                 &(struct query_terms){.id = 1023, .least_us = 0,
+                                        .most_us = INT64_MAX,
+                                        .epoch = UINT64_MAX});
     EXPECT(&sql, INTO
            "VALUES('a','1','text/plain',"
-           "@sherd_version:=sherd_log('1=a',1023,0,9223372036854775807),@sherd_version" ROW_END("0")
+           "@sherd_version:=sherd_log('1=a',1023,0,9223372036854775807,18446744073709551615),@sherd_version" ROW_END("0")
                UPDATE_TO(RAISED("1023")));
 }
 
@@ -471,11 +475,11 @@ static void query_upsert__records_for_whom_it_takes_the_rows(void **state)
     (void)state;
     struct operation a = put_of("a", "1"), b = delete_of("b");
     struct bytes sql = {0};
-    const struct query_terms diverting = {.id = 7, .divert = 3, .least_us = 5, .most_us = 6};
+    const struct query_terms diverting = {.id = 7, .divert = 3, .least_us = 5, .most_us = 6, .epoch = 8};
     query_upsert(&sql, (struct operation *[]){&a, &b}, 2, &diverting);
     EXPECT(&sql, INTO
            "VALUES('a','1','text/plain',"
-           "sherd_diverted(3,@sherd_version:=sherd_log('1=a1-b',7,5,6)),@sherd_version" ROW_END(
+           "sherd_diverted(3,@sherd_version:=sherd_log('1=a1-b',7,5,6,8)),@sherd_version" ROW_END(
                "0") ",('b',NULL,''," NEXT ROW_END("0")
                UPDATE_TO("sherd_diverted(3," RAISED("7") ")"));
 }
@@ -489,10 +493,10 @@ static void query_insert__writes_one_and_updates_none(void **state)
     EXPECT(&sql, INTO "VALUES('a','1','text/plain'," BEGIN("1=a") ROW_END("0") RETURNING);
     query_insert(&sql, &b, &terms);
     EXPECT(&sql, INTO "VALUES('b',NULL,''," BEGIN("1-b") ROW_END("0") RETURNING);
-    query_insert(&sql, &a, &(struct query_terms){7, 3, 5, 6});
+    query_insert(&sql, &a, &(struct query_terms){7, 3, 5, 6, 8});
     EXPECT(&sql, INTO
            "VALUES('a','1','text/plain',"
-           "sherd_diverted(3,@sherd_version:=sherd_log('1=a',7,5,6)),@sherd_version" ROW_END("0")
+           "sherd_diverted(3,@sherd_version:=sherd_log('1=a',7,5,6,8)),@sherd_version" ROW_END("0")
                RETURNING);
 }
 
@@ -505,7 +509,7 @@ static void expect_where(const struct precondition *precondition, struct slice w
     query_replace(&sql, &a, &terms);
     bytes_append_text(&expected,
                       INTO "SELECT k,'1','text/plain'," BEGIN(
-                          "2=a\\'") ",0,@sherd_seq,NULL FROM pairs AS old WHERE k='a\\''");
+                          "2=a\\'") ",0,@sherd_seq,NULL FROM pairs AS old WHERE k=sherd_here('a\\'',8)");
     bytes_append_slice(&expected, where);
     bytes_append_text(&expected, " FOR UPDATE" UPDATE);
     expect_text(&sql, bytes_slice(&expected));
@@ -561,7 +565,7 @@ static void query_replace__makes_a_tombstone(void **state)
     query_replace(&sql, &a, &terms);
     EXPECT(&sql,
            INTO "SELECT k,NULL,''," BEGIN("1-a") ",0,@sherd_seq,NULL FROM pairs AS old"
-                                                 " WHERE k='a' AND " ALIVE " FOR UPDATE" UPDATE);
+                                                 " WHERE k=sherd_here('a',8) AND " ALIVE " FOR UPDATE" UPDATE);
 }
 
 static void query_without_waiting__begins_a_statement(void **state)
@@ -670,7 +674,7 @@ static void query_unstamped__goes_on_behind_a_row(void **state)
 #define STAMPED(created)                                                                           \
     " SET pairs.version=" GIVEN ",created=IF(created,created," created "),seq=@sherd_seq,"         \
     "touched=NULL WHERE touched IS NOT NULL AND k IN"
-#define STAMPS "sherd_log('2=a\\'1-b',7,0,18446744073709551615)"
+#define STAMPS "sherd_log('2=a\\'1-b',7,0,18446744073709551615,NULL)"
 
 static const struct slice stamped_keys[] = {{"a'", 2}, {"b", 1}};
 static const bool stamped_tombstones[] = {false, true};
@@ -723,7 +727,56 @@ static void query_check__asks_for_the_nine_fields_of_row_check(void **state)
                  "+(SELECT COUNT(*) FROM (SELECT source,pass,high,gaps,marked,frontier"
                  " FROM cursors LIMIT 0) AS u)"
                  "+(SELECT COUNT(*) FROM (SELECT one,id,seeded,ring,pass,floor,token,verified,"
-                 "trimmed FROM sherd_partition LIMIT 0) AS s)," NOW_US);
+                 "trimmed FROM sherd_partition LIMIT 0) AS s)"
+                 "+(SELECT COUNT(*) FROM (SELECT one,store,epoch,phase,members,replicas,"
+                 "other_members,other_replicas,gone,since FROM placement LIMIT 0) AS l)"
+                 "+(SELECT COUNT(*) FROM (SELECT id,host,pid,version,epoch,reaches,seen"
+                 " FROM servers LIMIT 0) AS v)," NOW_US);
+}
+
+static const struct placement placement = {.store = "00000000-0000-4000-8000-000000000000",
+                                           .epoch = 7,
+                                           .phase = PLACEMENT_MOVING,
+                                           .now = {.replicas = 2, .weight = {1, 0, 3}},
+                                           .other = {.weight = {1, 1}},
+                                           .gone = {[3] = true, [4] = true}};
+#define PLACED                                                                                     \
+    " INTO placement(store,phase,members,replicas,other_members,other_replicas,gone,since,epoch)"  \
+    "VALUES('00000000-0000-4000-8000-000000000000','moving','1:1 3:3',2,'1:1 2:1',0,'4 5'," NOW \
+    ",7)"
+#define LATER(column)                                                                              \
+    column "=IF(placement.store=VALUES(store)AND placement.epoch<VALUES(epoch),VALUES(" column     \
+           ")," column "),"
+
+static void query_place__replaces_an_older_one_of_the_store(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_place(&sql, &placement);
+    EXPECT(&sql, "INSERT" PLACED " ON DUPLICATE KEY UPDATE " LATER("phase") LATER("members") LATER(
+                     "replicas") LATER("other_members") LATER("other_replicas") LATER("gone")
+                     LATER("since") "epoch=IF(placement.store=VALUES(store),"
+                                    "GREATEST(epoch,VALUES(epoch)),epoch)");
+    query_place_first(&sql, &placement);
+    EXPECT(&sql, "INSERT IGNORE" PLACED);
+    query_placement(&sql);
+    EXPECT(&sql, "SELECT store,epoch,phase,members,replicas,other_members,other_replicas,gone"
+                 " FROM placement");
+}
+
+static void query_report__quotes_what_a_host_may_be_called(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    const struct query_server server = {
+        .id = 9, .host = SLICE("a'"), .pid = 4, .version = SLICE("1"), .epoch = 7, .reaches = SLICE("1 3")};
+    query_report(&sql, &server);
+    EXPECT(&sql, "REPLACE INTO servers(id,host,pid,version,epoch,reaches,seen)"
+                 "VALUES(9,'a\\'',4,'1',7,'1 3'," NOW ")");
+    query_report_end(&sql, 9);
+    EXPECT(&sql, "DELETE FROM servers WHERE id=9 OR seen<" NOW "-86400000");
+    query_servers(&sql, 30);
+    EXPECT(&sql, "SELECT id,host,pid,epoch,reaches FROM servers WHERE seen>" NOW "-30000");
 }
 
 #define LOG_SAYS                                                                                   \
@@ -923,10 +976,11 @@ static void query_rows_after__reads_on_to_the_end_or_a_key(void **state)
 {
     (void)state;
     struct bytes sql = {0};
-    query_rows_after(&sql, SLICE("a'"), (struct slice){0}, 9);
+    query_rows_after(&sql, SLICE("a'"), (struct slice){0}, (struct slice){0}, 9);
     EXPECT(&sql, ROWS "k>'a\\'' ORDER BY k LIMIT 9");
-    query_rows_after(&sql, SLICE("a"), SLICE("b'"), 9);
-    EXPECT(&sql, ROWS "k>'a' AND k<='b\\'' ORDER BY k LIMIT 9");
+    query_rows_after(&sql, SLICE("a"), SLICE("b'"), SLICE("01"), 9);
+    EXPECT(&sql, ROWS "k>'a' AND k<='b\\'' AND SUBSTR('01',(hash&16383)+1,1)='1'"
+                      " ORDER BY k LIMIT 9");
 }
 
 static void query_unsettled__counts_rows_and_notes(void **state)
@@ -959,7 +1013,7 @@ static void query_border__counts_keys_of_a_range(void **state)
     query_border(&sql, &part, 4000);
     EXPECT(&sql, "SELECT k " FROM_PRIMARY PART " ORDER BY k LIMIT 3999,1");
     query_estimate(&sql);
-    EXPECT(&sql, "SELECT IFNULL(table_rows,0)FROM information_schema.tables"
+    EXPECT(&sql, "SELECT IFNULL(table_rows,0),IFNULL(avg_row_length,0)FROM information_schema.tables"
                  " WHERE table_schema=DATABASE()AND table_name='pairs'");
 }
 
@@ -1074,6 +1128,8 @@ int main(void)
         cmocka_unit_test(query_stamp_block__does_the_same_as_a_whole),
         cmocka_unit_test(query_bury__tells_how_many_notes_went),
         cmocka_unit_test(query_check__asks_for_the_nine_fields_of_row_check),
+        cmocka_unit_test(query_place__replaces_an_older_one_of_the_store),
+        cmocka_unit_test(query_report__quotes_what_a_host_may_be_called),
         cmocka_unit_test(query_log_ends__asks_what_a_log_says_of_itself),
         cmocka_unit_test(query_log_gaps__asks_for_what_is_missing),
         cmocka_unit_test(query_feed__asks_for_entries),

@@ -19,7 +19,7 @@
 #define TOUCHED_US UINT64_C(1795841427123456)
 
 enum {
-    FIELDS = 9,
+    FIELDS = 11,
 };
 
 // A row whose fields can be set one by one.
@@ -75,7 +75,7 @@ static void make_stamp(struct made *m)
 
 static void make_watch(struct made *m)
 {
-    make(m, (const char *const[]){"0", "3", "1", "1", "4294967295", "5", "6", "7", "8"}, 9);
+    make(m, (const char *const[]){"0", "3", "1", "1", "4294967295", "5", "6", "7", "8", "9", "10"}, 11);
 }
 
 static void make_check(struct made *m)
@@ -170,7 +170,7 @@ static const struct kind {
 } kinds[] = {
     {make_pair, read_pair, 7, "kostnwn"},      {make_look, read_pair, 9, "kostnwnnn"},
     {make_entry, read_entry, 5, "ktnwn"},      {make_stamp, read_stamp, 4, "knnn"},
-    {make_watch, read_watch, 9, "mmnnnnnnn"},  {make_check, read_check, 9, "onnnnnnon"},
+    {make_watch, read_watch, 11, "mmnnnnnnnnn"},  {make_check, read_check, 9, "onnnnnnon"},
     {make_copy, read_copy, 7, "kostnnn"},      {make_change, read_change, 5, "nmnnb"},
     {make_current, read_current, 6, "knnnto"}, {make_unstamped, read_unstamped, 3, "Tkn"},
 };
@@ -415,6 +415,8 @@ static void row_watch__reads_all_fields(void **state)
     assert_int_equal(watch.floor, 6);
     assert_int_equal(watch.version, 7);
     assert_int_equal(watch.now_us, 8);
+    assert_int_equal(watch.epoch, 9);
+    assert_int_equal(watch.store, 10);
     set(&m, 2, SLICE("0"));
     set(&m, 3, SLICE("0"));
     assert_int_equal(row_watch(&m.row, &watch), ERROR_NONE);

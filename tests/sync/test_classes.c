@@ -34,7 +34,7 @@ static void expect(unsigned partitions, unsigned replicas, unsigned at_least, un
     for (unsigned i = 0; i < partitions; i++)
         weight[i] = 1 + i % 3;
     assert_int_equal(ring_new(weight, partitions, replicas, &ring), ERROR_NONE);
-    assert_int_equal(classes_init(&c, ring, partitions), ERROR_NONE);
+    assert_int_equal(classes_init(&c, ring, NULL, partitions), ERROR_NONE);
     assert_in_range(c.count, at_least, at_most);
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         unsigned class = class_of(&c, slot);
@@ -67,7 +67,7 @@ static void classes_init__needs_no_table_where_all_own_all(void **state)
         struct ring *ring;
         struct classes c;
         assert_int_equal(ring_new(weight, partitions, 0, &ring), ERROR_NONE);
-        assert_int_equal(classes_init(&c, ring, partitions), ERROR_NONE);
+        assert_int_equal(classes_init(&c, ring, NULL, partitions), ERROR_NONE);
         assert_int_equal(c.count, 1);
         assert_int_equal(c.table.len, 0);
         classes_fini(&c);

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: MIT
+#include "store/placing.h"
+
+#include <event2/event_struct.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/release.h"
+#include "store/query.h"
+
+enum {
+    REPORT_MS = 2000,
+    PATIENCE_MS = 500, // sync gives a placement to all members; who has not got it by then was away
+};
+
+// A statement of ours on one partition, one at a time.
+struct errand {
+    struct placing *placing;
+    unsigned id;
+    struct partition_request request;
+    struct bytes sql;
+    bool under_way;
+};
+
+// What is known of a partition, by id - 1.
+struct seen {
+    struct errand ask;    // for its placement
+    struct errand give;   // it one
+    struct errand report; // of this server
+    bool heard;           // it has spoken since the beginning
+    bool blank;           // it has neither pairs nor a past, or a past as this partition
+    bool stranger;
+    uint64_t epoch;
+    int64_t behind_since; // clock_ms; 0 = it shows the latest epoch
+};
+
+struct placing {
+    struct store *store;
+    struct placing_options options;
+    struct layout *layout; // by which the store works
+    struct layout *next;   // that is known; NULL = none
+    struct event report;
+    uint64_t server;     // our id in `servers`
+    bool left;
+    unsigned partitions;
+    struct seen seen[]; // [partitions]
+};
+
+static void renew(struct placing *p);
+
+// ---------------------------------------------------------------- errands
+
+static bool is_up(const struct placing *p, unsigned id)
+{
+    return pool_state(partition_pool(store_partition(p->store, id))) == POOL_UP;
+}
+
+// begin clears the errand's statement; false while the last one is under way.
+static bool begin(struct errand *e)
+{
+    if (e->under_way || !is_up(e->placing, e->id))
+        return false;
+    bytes_clear(&e->sql);
+    return true;
+}
+
+static void send_errand(struct errand *e, pool_on_answer *on_answer)
+{
+    if (bytes_failed(&e->sql)) {
+        bytes_fini(&e->sql);
+        return; // the next time
+    }
+    e->under_way = true;
+    e->request = (struct partition_request){
+        .sql = bytes_slice(&e->sql), .on_answer = on_answer, .context = e};
+    list_init(&e->request.link);
+    partition_query(store_partition(e->placing->store, e->id), &e->request);
+}
+
+static void on_given(struct connection *connection, const struct answer *answer, void *context)
+{
+    struct errand *e = context;
+    (void)connection;
+    e->under_way = false;
+    if (answer && !answer->error)
+        placing_ask(e->placing, e->id); // what it has now: that, or somebody else's
+}
+
+static void on_told(struct connection *connection, const struct answer *answer, void *context)
+{
+    struct errand *e = context;
+    (void)connection;
+    (void)answer; // what was not done is done the next time
+    e->under_way = false;
+}
+
+// ---------------------------------------------------------------- a new epoch
+
+static uint64_t latest(const struct placing *p)
+{
+    return p->next ? p->next->placement.epoch : p->layout->placement.epoch;
+}
+
+static const struct placement *latest_placement(const struct placing *p)
+{
+    return p->next ? &p->next->placement : &p->layout->placement;
+}
+
+static void say_members(const struct placement *placement)
+{
+    struct bytes text = {0};
+    members_format(&placement->now, &text);
+    if (!bytes_failed(&text))
+        log_write(LOG_INFO, "placement: epoch %llu, %s, members %.*s",
+                  (unsigned long long)placement->epoch, placement_phase_text(placement->phase),
+                  (int)text.len, text.data);
+    bytes_fini(&text);
+}
+
+// say_missing names members that this configuration does not know: nobody guesses what they have.
+static void say_missing(const struct placing *p)
+{
+    for (unsigned id = 1; id <= CONF_PARTITIONS_MAX; id++)
+        if (store_lacks(p->store, id))
+            log_write(LOG_ERROR,
+                      "partition-%u is a member of the store, but the configuration has no section "
+                      "for it: its keys cannot be reached",
+                      id);
+}
+
+static void adopt(struct placing *p)
+{
+    struct layout *old = p->layout;
+    if (store_place(p->store, p->next))
+        return; // no memory: with the next watch
+    p->layout = p->next;
+    p->next = NULL;
+    layout_free(&old);
+    if (p->options.speaks) {
+        say_members(&p->layout->placement);
+        say_missing(p);
+    }
+    if (p->options.reports)
+        event_active(&p->report, EV_TIMEOUT, 0);
+}
+
+// all_show: no member that is up could still take writes by an older epoch.
+static bool all_show(const struct placing *p, const struct placement *placement)
+{
+    for (unsigned id = 1; id <= p->partitions; id++) {
+        const struct seen *s = &p->seen[id - 1];
+        if (placement_has(placement, id) && is_up(p, id) && !s->stranger &&
+            (!s->heard || s->epoch < placement->epoch))
+            return false;
+    }
+    return true;
+}
+
+// begins_here: of several stores, which a wrong configuration may name, the first partition's is
+// meant.
+static bool begins_here(const struct placing *p, unsigned id)
+{
+    for (unsigned before = 1; before < id; before++)
+        if (pool_state(partition_pool(store_partition(p->store, before))) != POOL_DOWN &&
+            (!p->seen[before - 1].heard || p->seen[before - 1].epoch))
+            return false;
+    return true;
+}
+
+static bool is_ours(const struct placing *p, const struct placement *placement, unsigned id)
+{
+    if (latest(p) == 0)
+        return begins_here(p, id);
+    return strcmp(latest_placement(p)->store, placement->store) == 0;
+}
+
+static void take(struct placing *p, unsigned id, const struct placement *placement)
+{
+    struct layout *layout;
+    if (!is_ours(p, placement, id))
+        return;
+    if (p->seen[id - 1].epoch < placement->epoch)
+        p->seen[id - 1].epoch = placement->epoch;
+    if (placement->epoch > latest(p) && layout_new(placement, &layout) == ERROR_NONE) {
+        layout_free(&p->next);
+        p->next = layout; // without memory: with the next watch
+    }
+    renew(p);
+}
+
+static void on_placement(struct connection *connection, const struct answer *answer, void *context)
+{
+    struct errand *e = context;
+    struct row row;
+    struct placement placement;
+    e->under_way = false;
+    if (!answer || answer->error)
+        return;
+    while (connection_row(connection, &row))
+        if (row_placement(&row, &placement) == ERROR_NONE)
+            take(e->placing, e->id, &placement);
+}
+
+void placing_ask(struct placing *p, unsigned id)
+{
+    struct errand *e = &p->seen[id - 1].ask;
+    if (!begin(e))
+        return;
+    query_placement(&e->sql);
+    send_errand(e, on_placement);
+}
+
+// ---------------------------------------------------------------- giving it
+
+// give_first gives the store its first placement, which begins on the first of its partitions: two
+// programs that do so at the same time agree on one.
+static void give_first(struct placing *p)
+{
+    struct placement placement = {.epoch = 1};
+    struct errand *e = NULL;
+    members_of_conf(p->options.conf, &placement.now);
+    for (unsigned id = p->partitions; id >= 1; id--) {
+        const struct seen *s = &p->seen[id - 1];
+        if (placement.now.weight[id - 1] == 0)
+            continue;
+        if (!is_up(p, id) || !s->heard || s->epoch)
+            return;
+        e = &p->seen[id - 1].give;
+    }
+    if (!e || !begin(e))
+        return;
+    random_uuid(placement.store);
+    query_place_first(&e->sql, &placement);
+    send_errand(e, on_given);
+}
+
+// give gives a member that is behind the latest placement.
+static void give(struct placing *p, unsigned id)
+{
+    struct errand *e = &p->seen[id - 1].give;
+    if (!begin(e))
+        return;
+    query_place(&e->sql, latest_placement(p));
+    send_errand(e, on_given);
+}
+
+// catch_up gives the latest placement to members that have been behind for a while.
+static void catch_up(struct placing *p)
+{
+    const struct placement *placement = latest_placement(p);
+    int64_t now = clock_ms();
+    for (unsigned id = 1; id <= p->partitions; id++) {
+        struct seen *s = &p->seen[id - 1];
+        bool behind = placement_has(placement, id) && is_up(p, id) && s->heard && !s->stranger &&
+                      s->epoch < placement->epoch && (s->epoch || s->blank);
+        if (!behind)
+            s->behind_since = 0;
+        else if (s->behind_since == 0)
+            s->behind_since = now;
+        if (behind && (s->epoch == 0 || now - s->behind_since >= PATIENCE_MS))
+            give(p, id);
+    }
+}
+
+// renew does what follows from what is known.
+static void renew(struct placing *p)
+{
+    if (p->next && (p->layout->placement.epoch == 0 || all_show(p, &p->next->placement)))
+        adopt(p);
+    if (p->options.leads && latest(p))
+        catch_up(p);
+    else if (p->options.leads)
+        give_first(p);
+}
+
+static void tell_stranger(const struct placing *p, unsigned id)
+{
+    if (p->options.speaks)
+        log_write(LOG_ERROR, "partition-%u belongs to another store: it is not asked", id);
+}
+
+void placing_heard(struct placing *p, unsigned id, const struct watch *watch)
+{
+    struct seen *s = &p->seen[id - 1];
+    bool stranger =
+        latest(p) && watch->epoch && watch->store != placement_store_crc(latest_placement(p));
+    s->heard = true;
+    s->epoch = watch->epoch;
+    s->blank = watch->id == id || (watch->id == 0 && !watch->has_pairs);
+    if (stranger && !s->stranger)
+        tell_stranger(p, id);
+    s->stranger = stranger;
+    outlook_stranger(store_outlook(p->store), id, stranger);
+    if (!stranger && watch->epoch > latest(p))
+        placing_ask(p, id);
+    renew(p);
+}
+
+// ---------------------------------------------------------------- telling of this server
+
+static void append_reached(const struct placing *p, struct bytes *out)
+{
+    bool reached[CONF_PARTITIONS_MAX] = {false};
+    for (unsigned id = 1; id <= p->partitions; id++)
+        reached[id - 1] = is_up(p, id) && !p->seen[id - 1].stranger;
+    gone_format(reached, out);
+}
+
+static void report_to(struct placing *p, unsigned id, struct slice host, struct slice reached)
+{
+    struct errand *e = &p->seen[id - 1].report;
+    const struct query_server server = {.id = p->server,
+                                        .host = host,
+                                        .pid = (unsigned)getpid(),
+                                        .version = SLICE(SHERD_VERSION),
+                                        .epoch = p->layout->placement.epoch,
+                                        .reaches = reached};
+    if (p->seen[id - 1].stranger || !begin(e))
+        return;
+    if (p->left)
+        query_report_end(&e->sql, p->server);
+    else
+        query_report(&e->sql, &server);
+    send_errand(e, on_told);
+}
+
+static void report(struct placing *p)
+{
+    struct bytes reached = {0};
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    append_reached(p, &reached);
+    for (unsigned id = 1; id <= p->partitions && !bytes_failed(&reached); id++)
+        report_to(p, id, slice_of(host), bytes_slice(&reached));
+    bytes_fini(&reached);
+}
+
+static void on_report(evutil_socket_t fd, short what, void *context)
+{
+    static const struct timeval pause = {REPORT_MS / 1000, REPORT_MS % 1000 * 1000};
+    struct placing *p = context;
+    (void)fd;
+    (void)what;
+    if (p->left)
+        return;
+    report(p);
+    evtimer_add(&p->report, &pause);
+}
+
+void placing_leave(struct placing *p)
+{
+    if (!p->options.reports || p->left)
+        return;
+    p->left = true;
+    evtimer_del(&p->report);
+    report(p);
+}
+
+// ---------------------------------------------------------------- life
+
+static void init_errand(struct errand *e, struct placing *p, unsigned id)
+{
+    *e = (struct errand){.placing = p, .id = id};
+    list_init(&e->request.link);
+}
+
+static enum error begin_layout(struct placing *p)
+{
+    struct placement wanted = {.epoch = 0};
+    members_of_conf(p->options.conf, &wanted.now);
+    enum error error = layout_new(&wanted, &p->layout);
+    return error ? error : store_place(p->store, p->layout);
+}
+
+enum error placing_new(struct event_base *base, struct store *store,
+                       const struct placing_options *options, struct placing **placing)
+{
+    unsigned partitions = options->conf->store.partitions;
+    struct placing *p = calloc(1, sizeof *p + sizeof p->seen[0] * partitions);
+    *placing = p;
+    if (!p)
+        return ERROR_MEMORY;
+    p->store = store;
+    p->options = *options;
+    p->partitions = partitions;
+    p->server = random_below(UINT32_MAX) + 1ull;
+    evtimer_assign(&p->report, base, on_report, p);
+    for (unsigned i = 0; i < partitions; i++) {
+        init_errand(&p->seen[i].ask, p, i + 1);
+        init_errand(&p->seen[i].give, p, i + 1);
+        init_errand(&p->seen[i].report, p, i + 1);
+    }
+    enum error error = begin_layout(p);
+    if (error)
+        placing_free(placing);
+    else if (options->reports)
+        event_active(&p->report, EV_TIMEOUT, 0);
+    return error;
+}
+
+static void fini_errand(struct errand *e)
+{
+    bytes_fini(&e->sql);
+}
+
+void placing_free(struct placing **placing)
+{
+    struct placing *p = *placing;
+    if (!p)
+        return;
+    *placing = NULL;
+    event_del(&p->report);
+    for (unsigned i = 0; i < p->partitions; i++) {
+        fini_errand(&p->seen[i].ask);
+        fini_errand(&p->seen[i].give);
+        fini_errand(&p->seen[i].report);
+    }
+    layout_free(&p->layout);
+    layout_free(&p->next);
+    free(p);
+}
+
+bool placing_idle(const struct placing *p)
+{
+    for (unsigned i = 0; i < p->partitions; i++) {
+        const struct seen *s = &p->seen[i];
+        if (s->ask.under_way || s->give.under_way || s->report.under_way)
+            return false;
+    }
+    return true;
+}
+
+bool placing_done(const struct placing *p)
+{
+    return p->layout->placement.epoch && !p->next && all_show(p, &p->layout->placement);
+}
+
+const struct layout *placing_layout(const struct placing *p)
+{
+    return p->layout;
+}
