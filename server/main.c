@@ -365,11 +365,8 @@ static int look_at_partitions(const struct workers *all)
 {
     struct event_base *base = event_base_new();
     struct store *store = NULL;
-    const struct store_options store_options = {.conf = all->conf,
-                                                .ring = all->ring,
-                                                .addresses = all->addresses,
-                                                .shared = all->shared,
-                                                .connections = 1};
+    const struct store_options store_options = {
+        .conf = all->conf, .ring = all->ring, .shared = all->shared, .connections = 1};
     int code = EXIT_OTHER;
     if (base && store_new(base, &store_options, &store) == ERROR_NONE) {
         run_while(base, still_starting, store);
@@ -497,22 +494,16 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
 {
     unsigned threads = thread_count(conf);
     struct workers *all = calloc(1, sizeof *all + sizeof all->worker[0] * threads);
-    struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
     struct outlook_shared *shared = NULL;
     struct ring *ring = NULL;
-    struct bytes why = {0};
     int code = EXIT_OTHER;
     if (all)
         workers_init(all);
-    if (!all || !addresses || new_ring(conf, &ring) ||
-        outlook_shared_new(conf->store.partitions, &shared)) {
+    if (!all || new_ring(conf, &ring) || outlook_shared_new(conf->store.partitions, &shared)) {
         log_write(LOG_ERROR, "out of memory");
-    } else if (address_resolve(conf, addresses, &why)) {
-        log_lines(LOG_ERROR, &why);
     } else {
         all->conf = conf;
         all->ring = ring;
-        all->addresses = addresses;
         all->shared = shared;
         all->count = threads;
         all->started_us = clock_unix_us();
@@ -520,9 +511,7 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
     }
     workers_free(&all);
     ring_free(&ring);
-    free(addresses);
     outlook_shared_free(&shared);
-    bytes_fini(&why);
     return code;
 }
 

@@ -328,7 +328,6 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     event_add(&w->tick, &tick);
     const struct store_options options = {.conf = all->conf,
                                           .ring = all->ring,
-                                          .addresses = all->addresses,
                                           .shared = all->shared,
                                           .hot = all->hot,
                                           .connections = all->conf->store.connections,

@@ -63,7 +63,6 @@ struct workers {
     struct conf *conf;           // its `server` part only under the lock: SIGHUP changes it
     pthread_mutex_t reload_lock; // workers keep what they need of it in worker->limits
     const struct ring *ring;
-    const struct address *addresses;
     struct outlook_shared *shared;
     struct sockaddr_storage listen;
     int listen_len;

@@ -25,9 +25,10 @@ enum {
 struct place {
     struct pool *pool;
     struct connection *connection;
-    struct list idle; // in pool->idle while the connection is IDLE
-    bool is_open;     // it was opened and has not been found lost
-    int64_t opened;   // clock_ms
+    const struct conf_partition *partition; // the settings that it was opened with last
+    struct list idle;                       // in pool->idle while the connection is IDLE
+    bool is_open;                           // it was opened and has not been found lost
+    int64_t opened;                         // clock_ms
     pool_on_answer *on_answer;
     void *context;
 };
@@ -77,7 +78,8 @@ static void tell_change(struct pool *pool)
 
 static void open_place(struct place *place)
 {
-    connection_open(place->connection, CONNECT_TIMEOUT_MS);
+    place->partition = place->pool->options.partition;
+    connection_open(place->connection, place->partition, CONNECT_TIMEOUT_MS);
 }
 
 // The last place is the watch's: it is never idle.
@@ -245,7 +247,7 @@ static void on_closed(struct connection *connection, enum error error, const cha
     if (pool->state == POOL_DOWN || (!was_open && pool_open(pool) == 0))
         go_down(pool, error, why);
     else if (steady)
-        connection_open(connection, CONNECT_TIMEOUT_MS);
+        open_place(place);
     else
         retry_after_pause(pool); // the server ends what it accepts, or has run out of connections
 }
@@ -260,7 +262,7 @@ static void on_lost(struct place *place, const struct answer *answer)
     if (answer->timed_out)
         go_down(pool, ERROR_UNAVAILABLE, "no answer to a statement in time");
     else
-        connection_open(place->connection, CONNECT_TIMEOUT_MS);
+        open_place(place);
 }
 
 static void on_watch_answer(struct place *place, const struct answer *answer)
@@ -327,8 +329,7 @@ enum error pool_new(struct event_base *base, const struct pool_options *options,
         place->pool = p;
         list_init(&place->idle);
         const struct connection_events connection_events = {on_open, on_answer, on_closed, place};
-        error = connection_new(base, options->partition, options->address,
-                               watches ? POOL_WATCH_TIMEOUT_MS : options->timeout_ms,
+        error = connection_new(base, watches ? POOL_WATCH_TIMEOUT_MS : options->timeout_ms,
                                options->max_packet_needed, &connection_events, &place->connection);
     }
     if (error) {

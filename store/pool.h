@@ -54,8 +54,7 @@ typedef void pool_on_answer(struct connection *connection, const struct answer *
                             void *context);
 
 struct pool_options {
-    const struct conf_partition *partition; // borrowed
-    const char *address;                    // numeric host, NULL for a socket; borrowed
+    const struct conf_partition *partition; // borrowed for good
     unsigned connections;
     unsigned timeout_ms;        // of a statement
     uint64_t max_packet_needed; // bytes

@@ -263,10 +263,8 @@ enum error store_new(struct event_base *base, const struct store_options *option
     const struct partition_events events = {on_partition_up, on_partition_watch, on_partition_clock,
                                             s};
     for (unsigned i = 0; i < partitions; i++) {
-        const char *address = options->addresses[i].text;
         const struct partition_options partition_options = {
             .pool = {.partition = &conf->partition[i],
-                     .address = address[0] ? address : NULL,
                      .connections = options->connections,
                      .timeout_ms = conf->store.timeout,
                      .max_packet_needed = max_packet_needed(conf),

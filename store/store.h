@@ -4,7 +4,6 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
-#include "store/address.h"
 #include "store/hot.h"
 #include "store/operation.h"
 #include "store/outlook.h"
@@ -14,13 +13,12 @@
 struct store;
 
 struct store_options {
-    const struct conf *conf;         // borrowed
-    const struct ring *ring;         // borrowed
-    const struct address *addresses; // [partitions], borrowed
-    struct outlook_shared *shared;   // borrowed; one for all threads of the process
-    struct hot *hot;                 // the same; NULL = none
-    unsigned connections;            // to each partition
-    bool speaks;                     // logs what happens to the partitions
+    const struct conf *conf;       // borrowed
+    const struct ring *ring;       // borrowed
+    struct outlook_shared *shared; // borrowed; one for all threads of the process
+    struct hot *hot;               // the same; NULL = none
+    unsigned connections;          // to each partition
+    bool speaks;                   // logs what happens to the partitions
 };
 
 // store_new makes the store of one thread on its loop and starts to connect.

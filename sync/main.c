@@ -133,27 +133,20 @@ static int report(const struct pass *pass, const struct arguments *arguments, in
 static int run(const struct conf *conf, const struct arguments *arguments)
 {
     static struct pass pass;
-    struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
     struct ring *ring = NULL;
-    struct bytes why = {0};
     int code = EXIT_OTHER;
     const struct pass_options pass_options = {.dry_run = arguments->dry_run,
                                               .verify_all = arguments->verify_all,
                                               .progress =
                                                   !arguments->quiet && isatty(STDERR_FILENO)};
-    if (!addresses || new_ring(conf, &ring)) {
+    if (new_ring(conf, &ring)) {
         log_write(LOG_ERROR, "out of memory");
-    } else if (address_resolve(conf, addresses, &why)) {
-        log_lines(LOG_ERROR, &why);
-        code = PASS_BUSY;
     } else {
-        code = (int)pass_run(&pass, conf, ring, addresses, &pass_options);
+        code = (int)pass_run(&pass, conf, ring, &pass_options);
         code = report(&pass, arguments, code);
         pass_fini(&pass);
     }
     ring_free(&ring);
-    free(addresses);
-    bytes_fini(&why);
     return code;
 }
 

@@ -127,17 +127,13 @@ const char *peer_state_text(enum peer_state state)
     return texts[state];
 }
 
-static enum error init_peers(struct pass *pass, const struct address *addresses)
+static enum error init_peers(struct pass *pass)
 {
     pass->peer = calloc(pass->partitions, sizeof *pass->peer);
     if (!pass->peer)
         return ERROR_MEMORY;
     for (unsigned i = 0; i < pass->partitions; i++) {
-        struct peer *peer = &pass->peer[i];
-        peer->conf = &pass->conf->partition[i];
-        peer->address = addresses[i].text[0] ? addresses[i].text : NULL;
-    }
-    for (unsigned i = 0; i < pass->partitions; i++) {
+        pass->peer[i].conf = &pass->conf->partition[i];
         pass->peer[i].reading = calloc(pass->partitions, sizeof *pass->peer[i].reading);
         if (!pass->peer[i].reading)
             return ERROR_MEMORY;
@@ -146,7 +142,7 @@ static enum error init_peers(struct pass *pass, const struct address *addresses)
 }
 
 static enum error init(struct pass *pass, const struct conf *conf, const struct ring *ring,
-                       const struct address *addresses, const struct pass_options *options)
+                       const struct pass_options *options)
 {
     uint64_t largest = conf->server.max_value > BATCH_BYTES ? conf->server.max_value : BATCH_BYTES;
     *pass = (struct pass){.conf = conf,
@@ -160,7 +156,7 @@ static enum error init(struct pass *pass, const struct conf *conf, const struct 
         randombytes_buf(&pass->token, sizeof pass->token);
         pass->token >>= 2;
     }
-    enum error error = init_peers(pass, addresses);
+    enum error error = init_peers(pass);
     return error ? error : crew_new(pass, conf->sync.threads, &pass->crew);
 }
 
@@ -203,9 +199,9 @@ static void run(struct pass *pass)
 }
 
 enum pass_exit pass_run(struct pass *pass, const struct conf *conf, const struct ring *ring,
-                        const struct address *addresses, const struct pass_options *options)
+                        const struct pass_options *options)
 {
-    if (init(pass, conf, ring, addresses, options))
+    if (init(pass, conf, ring, options))
         pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
     else
         run(pass);

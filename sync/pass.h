@@ -9,7 +9,6 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
-#include "store/address.h"
 #include "store/cursor.h"
 #include "store/ring.h"
 #include "sync/channel.h"
@@ -48,7 +47,6 @@ struct reading {
 // reading[s] belongs to the stream from s.
 struct peer {
     const struct conf_partition *conf;
-    const char *address;
     _Atomic(enum peer_state) state;
     struct channel *control;
 
@@ -123,7 +121,7 @@ struct pass {
 // pass_run carries out a pass over the partitions of `conf` and returns how it ended. `pass` is
 // filled in for the report; pass_fini follows.
 enum pass_exit pass_run(struct pass *pass, const struct conf *conf, const struct ring *ring,
-                        const struct address *addresses, const struct pass_options *options);
+                        const struct pass_options *options);
 
 void pass_fini(struct pass *pass);
 

@@ -40,8 +40,8 @@ static void all_peers(struct pass *pass, void (*run)(struct pass *pass, struct p
 static void connect_peer(struct pass *pass, struct peer *peer)
 {
     struct bytes why = {0};
-    enum error error = channel_open(peer->conf, peer->address, pass->max_packet_needed,
-                                    CHANNEL_KEPT_S, &peer->control, &why);
+    enum error error =
+        channel_open(peer->conf, pass->max_packet_needed, CHANNEL_KEPT_S, &peer->control, &why);
     if (error) {
         bool wrong = error == ERROR_MISCONFIGURED;
         atomic_store(&peer->state, wrong ? PEER_WRONG : PEER_AWAY);
