@@ -213,6 +213,27 @@ static int exit_of(enum error error)
     return error == ERROR_MEMORY ? EXIT_OTHER : EXIT_CONFIG;
 }
 
+static bool may_read(unsigned partition, const char *path)
+{
+    if (!path || access(path, R_OK) == 0)
+        return true;
+    log_write(LOG_ERROR, "partition-%u: %s: %s", partition, path, strerror(errno));
+    return false;
+}
+
+// may_read_tls_files: each connection to a partition reads them anew.
+static bool may_read_tls_files(const struct conf *conf)
+{
+    bool may = true;
+    for (unsigned i = 0; i < conf->store.partitions; i++) {
+        const struct conf_partition *p = &conf->partition[i];
+        may = may_read(p->id, p->tls_ca) && may;
+        may = may_read(p->id, p->tls_certificate) && may;
+        may = may_read(p->id, p->tls_key) && may;
+    }
+    return may;
+}
+
 static void reload(struct workers *all, const char *path)
 {
     struct conf *fresh;
@@ -228,7 +249,8 @@ static void reload(struct workers *all, const char *path)
         bytes_fini(&why);
         return;
     }
-    if (!may_listen(all, fresh) || read_identity(fresh, &all->tickets, &identity)) {
+    if (!may_listen(all, fresh) || !may_read_tls_files(fresh) ||
+        read_identity(fresh, &all->tickets, &identity)) {
         log_write(LOG_ERROR, "the old configuration stays");
         conf_free(&fresh);
         return;
@@ -418,27 +440,6 @@ static enum error drop_privileges(const char *user)
     log_lines(LOG_ERROR, &why);
     bytes_fini(&why);
     return error;
-}
-
-static bool may_read(unsigned partition, const char *path)
-{
-    if (!path || access(path, R_OK) == 0)
-        return true;
-    log_write(LOG_ERROR, "partition-%u: %s: %s", partition, path, strerror(errno));
-    return false;
-}
-
-// may_read_tls_files: each connection to a partition reads them anew.
-static bool may_read_tls_files(const struct conf *conf)
-{
-    bool may = true;
-    for (unsigned i = 0; i < conf->store.partitions; i++) {
-        const struct conf_partition *p = &conf->partition[i];
-        may = may_read(p->id, p->tls_ca) && may;
-        may = may_read(p->id, p->tls_certificate) && may;
-        may = may_read(p->id, p->tls_key) && may;
-    }
-    return may;
 }
 
 // bound_clients leaves enough of the files that may be open to the partitions: else clients who

@@ -200,6 +200,15 @@ static enum error take_limits(struct worker *w, bool *changed)
     return error;
 }
 
+// present_partitions returns settings that nobody changes any more.
+static const struct conf_partition *present_partitions(struct workers *all)
+{
+    pthread_mutex_lock(&all->reload_lock);
+    const struct conf_partition *partitions = all->conf->partition;
+    pthread_mutex_unlock(&all->reload_lock);
+    return partitions;
+}
+
 // take_configuration: who listens begins again if tokens are others now: his may be gone.
 static void take_configuration(struct worker *w)
 {
@@ -209,6 +218,7 @@ static void take_configuration(struct worker *w)
                   w->number);
     if (changed)
         changes_stop(w);
+    store_reload(w->store, present_partitions(w->all));
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *context)

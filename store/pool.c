@@ -82,6 +82,23 @@ static void open_place(struct place *place)
     connection_open(place->connection, place->partition, CONNECT_TIMEOUT_MS);
 }
 
+// is_outdated tells whether the settings are others since the place was opened.
+static bool is_outdated(const struct place *place)
+{
+    return place->partition != place->pool->options.partition;
+}
+
+// renew opens an idle connection anew.
+static void renew(struct place *place)
+{
+    if (connection_state(place->connection) != CONNECTION_IDLE)
+        return;
+    set_idle(place, false);
+    place->is_open = false;
+    connection_close(place->connection);
+    open_place(place);
+}
+
 // The last place is the watch's: it is never idle.
 static struct place *watch_place(struct pool *pool)
 {
@@ -215,6 +232,10 @@ static void on_open(struct connection *connection, void *context)
     struct place *place = context;
     struct pool *pool = place->pool;
     char why[80];
+    if (is_outdated(place)) {
+        renew(place);
+        return;
+    }
     pool->check = *connection_check(connection);
     if (pool->state != POOL_UP &&
         clock_is_off(pool, (int64_t)pool->check.now_us, why, sizeof why)) {
@@ -243,6 +264,10 @@ static void on_closed(struct connection *connection, enum error error, const cha
     bool steady = was_open && clock_ms() - place->opened >= STEADY_MS;
     set_idle(place, false);
     place->is_open = false;
+    if (is_outdated(place) && pool->state != POOL_DOWN) {
+        open_place(place); // whatever was wrong, the settings are others now
+        return;
+    }
     pool->silent = !connection_refused(connection);
     if (pool->state == POOL_DOWN || (!was_open && pool_open(pool) == 0))
         go_down(pool, error, why);
@@ -272,6 +297,10 @@ static void on_watch_answer(struct place *place, const struct answer *answer)
         on_lost(place, answer);
         return;
     }
+    if (is_outdated(place)) {
+        renew(place); // what it says is of another server, perhaps
+        return;
+    }
     watch_later(pool);
     if (!answer->error)
         pool->events.on_watch(pool, place->connection, pool->watch_sent, pool->events.context);
@@ -286,11 +315,14 @@ static void on_answer(struct connection *connection, const struct answer *answer
         tell_change(pool);
         return;
     }
+    bool outdated = is_outdated(place);
     if (answer->error == ERROR_OUTCOME)
         on_lost(place, answer);
-    else
+    else if (!outdated)
         set_idle(place, true);
     place->on_answer(connection, answer, place->context);
+    if (outdated)
+        renew(place); // its rows have been read
     tell_change(pool);
 }
 
@@ -352,6 +384,18 @@ void pool_free(struct pool **pool)
         connection_free(&p->place[i].connection);
     bytes_fini(&p->watch_sql);
     free(p);
+}
+
+void pool_reload(struct pool *pool, const struct conf_partition *partition)
+{
+    char name[24];
+    pool->options.partition = partition;
+    if (pool->options.speaks)
+        log_write(LOG_INFO, "%s has other settings: its connections are opened anew",
+                  partition_name(pool, name));
+    for (unsigned i = 0; i <= pool->options.connections; i++)
+        renew(&pool->place[i]);
+    tell_change(pool);
 }
 
 enum pool_state pool_state(const struct pool *pool)

@@ -299,6 +299,27 @@ void store_free(struct store **store)
     free(s);
 }
 
+// reload_partition: where another server may answer now, that one is unknown until it speaks.
+static void reload_partition(struct store *store, struct partition *partition,
+                             const struct conf_partition *conf)
+{
+    const struct conf_partition *before = partition_conf(partition);
+    unsigned id = partition_id(partition);
+    if (conf_partition_equal(before, conf))
+        return;
+    partition_reload(partition, conf);
+    if (!conf_same_server(before, conf) && outlook_is_up(store->outlook, id)) {
+        outlook_up(store->outlook, id, false);
+        outlook_up(store->outlook, id, true);
+    }
+}
+
+void store_reload(struct store *store, const struct conf_partition *partitions)
+{
+    for (unsigned i = 0; i < store->partitions; i++)
+        reload_partition(store, store->partition[i], &partitions[i]);
+}
+
 bool store_idle(const struct store *store)
 {
     if (!list_empty(&store->relays) || !list_empty(&store->asked) || store->claims)

@@ -28,6 +28,10 @@ enum error store_new(struct event_base *base, const struct store_options *option
 // store_free closes all connections; no operation may be under way.
 void store_free(struct store **store);
 
+// store_reload takes other settings of the partitions, [store_partitions], borrowed for good.
+// Connections to those that differ are opened anew.
+void store_reload(struct store *store, const struct conf_partition *partitions);
+
 // store_submit carries out an operation; on_done follows from the loop.
 void store_submit(struct store *store, struct operation *operation);
 
