@@ -132,8 +132,9 @@ static enum error init_peers(struct pass *pass)
     pass->peer = calloc(pass->partitions, sizeof *pass->peer);
     if (!pass->peer)
         return ERROR_MEMORY;
+    for (unsigned i = 0; i < pass->partitions; i++)
+        pass->peer[i].conf = &pass->conf->partition[i]; // the report reads all of them
     for (unsigned i = 0; i < pass->partitions; i++) {
-        pass->peer[i].conf = &pass->conf->partition[i];
         pass->peer[i].reading = calloc(pass->partitions, sizeof *pass->peer[i].reading);
         if (!pass->peer[i].reading)
             return ERROR_MEMORY;
