@@ -547,6 +547,21 @@ class PartitionReload(StartTest):
         self.assertEqual(b"after", server.get(key).body)
         server.stop()
 
+    def test_a_mistake_is_mended_while_it_is_tried(self):
+        server = self.server().start_up()
+        count = len(self.sessions())
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(5 * SLACK)
+            server.configure("partition-2", socket=None, host="127.0.0.1", port=silent.getsockname()[1])
+            server.hang_up()
+            with silent.accept()[0]:
+                server.configure("partition-2", socket=self.nodes.socket(2), host=None, port=None)
+                server.hang_up()
+                wait_until(lambda: len(self.sessions()) == count, 5, "all connections")
+        wait_until(server.all_up, 5, "partition 2 up")
+        self.assertEqual("mended", self.wrote(server, b"mended"))
+        server.stop()
+
     def test_a_wrong_password_is_a_partition_that_is_down_until_it_is_right(self):
         server = self.server().start_up()
         server.configure("partition-2", password="not it")
