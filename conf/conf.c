@@ -467,17 +467,17 @@ static void check_database(struct reading *r, size_t place)
             "a database for tests; another name, or SHERD_ENV=test");
 }
 
-static bool same_server(const struct conf_partition *a, const struct conf_partition *b)
+bool conf_same_server(const struct conf_partition *a, const struct conf_partition *b)
 {
     if (a->socket || b->socket)
         return a->socket && b->socket && strcmp(a->socket, b->socket) == 0;
     return a->host && b->host && a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
-static bool same_database(const struct conf_partition *a, const struct conf_partition *b)
+bool conf_same_database(const struct conf_partition *a, const struct conf_partition *b)
 {
     return a->database && b->database && strcasecmp(a->database, b->database) == 0 &&
-           same_server(a, b);
+           conf_same_server(a, b);
 }
 
 // check_distinct refuses a partition that is where an earlier one is.
@@ -486,7 +486,7 @@ static void check_distinct(struct reading *r, size_t place)
     const struct conf_partition *partition = r->conf->partition;
     size_t at = place - PLACE_PARTITION;
     for (size_t i = 0; i < at; i++)
-        if (same_database(&partition[i], &partition[at])) {
+        if (conf_same_database(&partition[i], &partition[at])) {
             bytes_format(complain(r, r->lines[place].header, place, NULL),
                          "the same server and database as [partition-%zu]; each needs its own",
                          i + 1);
@@ -731,22 +731,17 @@ struct conf *conf_load(const char *path, int *exit_code)
     return conf;
 }
 
-static void free_texts(struct conf *conf, size_t place)
-{
-    size_t count;
-    const struct option *o = options_of(place_section(place), &count);
-    for (size_t i = 0; i < count; i++)
-        if (option_is_text(&o[i]))
-            option_set_text(&o[i], place_base(conf, place), NULL);
-}
-
 void conf_free(struct conf **conf)
 {
     if (!*conf)
         return;
     for (size_t place = 0; place < PLACES; place++)
         if (place_exists(*conf, place))
-            free_texts(*conf, place);
+            options_fini(place_section(place), place_base(*conf, place));
+    for (struct conf_retired *next; (*conf)->retired; (*conf)->retired = next) {
+        next = (*conf)->retired->next;
+        place_free_retired(*conf, &(*conf)->retired);
+    }
     free((*conf)->partition);
     free((*conf)->token);
     free(*conf);

@@ -102,12 +102,19 @@ struct conf_sync {
     unsigned keep_log;        // ms
 };
 
+// Partitions of before: threads may read them to the end.
+struct conf_retired {
+    struct conf_partition *partition; // [store.partitions]
+    struct conf_retired *next;
+};
+
 struct conf {
     bool test; // SHERD_ENV=test
     struct conf_store store;
     struct conf_server server;
     struct conf_sync sync;
     struct conf_partition *partition; // [store.partitions], partition[i].id == i + 1
+    struct conf_retired *retired;     // what conf_adopt has replaced, the last first
     unsigned tokens;
     struct conf_token *token; // [tokens], in the order of the file
 };
@@ -138,7 +145,18 @@ void conf_print(const struct conf *conf, struct bytes *out);
 // conf_adopt takes from `fresh` into `conf` every option that may change while running, and all
 // tokens, for which `fresh` gets those of before. For each other option that differs, `why` gets a
 // line that names it and says that it needs a restart. ERROR_MEMORY: nothing was taken.
+//
+// If an option of a partition changes, conf->partition is a new array. The one before stays as it
+// is until conf_free: other threads may be reading it.
 enum error conf_adopt(struct conf *conf, struct conf *fresh, struct bytes *why) MUST_USE;
+
+// conf_partition_equal is true if all options of the two are equal.
+bool conf_partition_equal(const struct conf_partition *a, const struct conf_partition *b);
+
+// conf_same_server is true if the two have the same socket, or the same host and port;
+// conf_same_database, if they have the same database there, too.
+bool conf_same_server(const struct conf_partition *a, const struct conf_partition *b);
+bool conf_same_database(const struct conf_partition *a, const struct conf_partition *b);
 
 // conf_is_token_name tells whether NAME may stand in [token-NAME].
 bool conf_is_token_name(struct slice name);

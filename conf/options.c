@@ -131,30 +131,32 @@ static const struct option options[] = {
      .help = "How long entries of the change log are kept for its readers when all partitions have "
              "them."},
 
-    {PARTITION(host), FROM_TO(OPTION_HOST, 1, INI_VALUE_MAX), .fallback = "",
+    {PARTITION(host), FROM_TO(OPTION_HOST, 1, INI_VALUE_MAX), .fallback = "", .reload = true,
      .help = "The database server; either host or socket is required."},
-    {PARTITION(port), FROM_TO(OPTION_INTEGER, 1, 65535), .fallback = "3306",
+    {PARTITION(port), FROM_TO(OPTION_INTEGER, 1, 65535), .fallback = "3306", .reload = true,
      .help = "The port of host."},
-    {PARTITION(socket), FROM_TO(OPTION_PATH, 1, 107), .fallback = "",
+    {PARTITION(socket), FROM_TO(OPTION_PATH, 1, 107), .fallback = "", .reload = true,
      .help = "The UNIX socket of a database server on this machine, instead of host; relative to "
              "the directory of this file."},
-    {PARTITION(user), FROM_TO(OPTION_STRING, 1, 128),
+    {PARTITION(user), FROM_TO(OPTION_STRING, 1, 128), .reload = true,
      .help = "The database user, who needs no more than database_definition.sql grants."},
     {PARTITION(password), FROM_TO(OPTION_STRING, 0, INI_VALUE_MAX), .fallback = "", .secret = true,
+     .reload = true,
      .help = "The password of user; better in a password_file, for who reads this file knows it."},
     {PARTITION(password_file), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
+     .reload = true,
      .help = "A file of one line, the password, that only its owner may read (chmod 600); relative "
              "to the directory of this file."},
     {PARTITION(database), FROM_TO(OPTION_DATABASE, 1, 64), .fallback = "sherd",
      .help = "The database; test mode puts test_ in front."},
-    {PARTITION(tls), .type = OPTION_TLS, .fallback = "off",
+    {PARTITION(tls), .type = OPTION_TLS, .fallback = "off", .reload = true,
      .help = "Whether the connection must be TLS and the server show a certificate for host."},
-    {PARTITION(tls_ca), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
+    {PARTITION(tls_ca), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "", .reload = true,
      .help = "The certificates, in PEM, one of which must have signed the server's; required with "
              "tls; relative to the directory of this file, as the next two."},
     {PARTITION(tls_certificate), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
-     .help = "A certificate in PEM to show, if the server wants one."},
-    {PARTITION(tls_key), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "",
+     .reload = true, .help = "A certificate in PEM to show, if the server wants one."},
+    {PARTITION(tls_key), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "", .reload = true,
      .help = "The private key of tls_certificate, in PEM; only its owner may read it (chmod 600)."},
     {PARTITION(weight), FROM_TO(OPTION_INTEGER, 0, 1000), .fallback = "1",
      .help = "The share of keys that this partition owns, relative to the others; 0: it leaves the "
@@ -528,6 +530,49 @@ bool option_equal(const struct option *o, const void *a, const void *b)
 void option_copy(const struct option *o, void *to, const void *from)
 {
     set_number(o, to, number_in(o, from));
+}
+
+bool options_equal(enum option_section section, const void *a, const void *b)
+{
+    size_t count;
+    const struct option *o = options_of(section, &count);
+    for (size_t i = 0; i < count; i++)
+        if (!option_equal(&o[i], a, b))
+            return false;
+    return true;
+}
+
+static enum error copy_any(const struct option *o, void *to, const void *from)
+{
+    if (!option_is_text(o)) {
+        option_copy(o, to, from);
+        return ERROR_NONE;
+    }
+    const char *text = option_text(o, from);
+    char *copy = text ? strdup(text) : NULL;
+    if (text && !copy)
+        return ERROR_MEMORY;
+    option_set_text(o, to, copy);
+    return ERROR_NONE;
+}
+
+enum error options_copy(enum option_section section, void *to, const void *fixed, const void *from)
+{
+    size_t count;
+    const struct option *o = options_of(section, &count);
+    enum error error = ERROR_NONE;
+    for (size_t i = 0; i < count && !error; i++)
+        error = copy_any(&o[i], to, o[i].reload ? from : fixed);
+    return error;
+}
+
+void options_fini(enum option_section section, void *base)
+{
+    size_t count;
+    const struct option *o = options_of(section, &count);
+    for (size_t i = 0; i < count; i++)
+        if (option_is_text(&o[i]))
+            option_set_text(&o[i], base, NULL);
 }
 
 static void show_number(const struct option *o, unsigned long long number, struct bytes *out)

@@ -90,6 +90,17 @@ bool option_equal(const struct option *o, const void *a, const void *b);
 // option_copy stores the number, boolean or level of `from` in `to`; not for texts.
 void option_copy(const struct option *o, void *to, const void *from);
 
+// options_equal is true if all options of the section are equal in both structs.
+bool options_equal(enum option_section section, const void *a, const void *b);
+
+// options_copy stores in `to`, which has no texts yet, all options of the section: those that may
+// change while running as in `from`, the others as in `fixed`. ERROR_MEMORY: some are missing.
+enum error options_copy(enum option_section section, void *to, const void *fixed,
+                        const void *from) MUST_USE;
+
+// options_fini frees the texts; secrets are overwritten first.
+void options_fini(enum option_section section, void *base);
+
 // option_show appends the value in its shortest exact form, a secret as ********.
 void option_show(const struct option *o, const void *base, struct bytes *out);
 

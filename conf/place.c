@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "conf/place.h"
 
+#include <stdlib.h>
+
 enum option_section place_section(size_t place)
 {
     if (place < PLACE_PARTITION)
@@ -90,6 +92,18 @@ size_t place_find(struct conf *conf, struct slice section)
     if (rest.data && slice_equal(kind, SLICE("token")))
         return find_token(conf, rest);
     return PLACES;
+}
+
+void place_free_retired(const struct conf *conf, struct conf_retired **retired)
+{
+    struct conf_retired *r = *retired;
+    if (!r)
+        return;
+    *retired = NULL;
+    for (unsigned i = 0; r->partition && i < conf->store.partitions; i++)
+        options_fini(OPTION_PARTITION, &r->partition[i]);
+    free(r->partition);
+    free(r);
 }
 
 bool place_exists(const struct conf *conf, size_t place)

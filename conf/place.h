@@ -33,6 +33,9 @@ const void *place_base_in(const struct conf *conf, size_t place);
 // place_title appends `[store]`, `[partition-1]`.
 void place_title(const struct conf *conf, size_t place, struct bytes *out);
 
+// place_free_retired frees one of the retired, which is in no list, with its partitions.
+void place_free_retired(const struct conf *conf, struct conf_retired **retired);
+
 // place_exists tells whether `conf` has that section.
 bool place_exists(const struct conf *conf, size_t place);
 

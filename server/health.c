@@ -181,7 +181,7 @@ static json_t *status_placement(const struct worker *worker)
 
 static json_t *status_partition(const struct workers *all, const struct worker *worker, unsigned id)
 {
-    const struct conf_partition *conf = &all->conf->partition[id - 1];
+    const struct conf_partition *conf = partition_conf(store_partition(worker->store, id));
     const struct outlook *outlook = store_outlook(worker->store);
     return json_pack(
         "{s:i, s:s, s:b, s:I, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:I, s:s}", "id", (int)id, "state",

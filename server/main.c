@@ -213,6 +213,27 @@ static int exit_of(enum error error)
     return error == ERROR_MEMORY ? EXIT_OTHER : EXIT_CONFIG;
 }
 
+static bool may_read(unsigned partition, const char *path)
+{
+    if (!path || access(path, R_OK) == 0)
+        return true;
+    log_write(LOG_ERROR, "partition-%u: %s: %s", partition, path, strerror(errno));
+    return false;
+}
+
+// may_read_tls_files: each connection to a partition reads them anew.
+static bool may_read_tls_files(const struct conf *conf)
+{
+    bool may = true;
+    for (unsigned i = 0; i < conf->store.partitions; i++) {
+        const struct conf_partition *p = &conf->partition[i];
+        may = may_read(p->id, p->tls_ca) && may;
+        may = may_read(p->id, p->tls_certificate) && may;
+        may = may_read(p->id, p->tls_key) && may;
+    }
+    return may;
+}
+
 static void reload(struct workers *all, const char *path)
 {
     struct conf *fresh;
@@ -228,7 +249,8 @@ static void reload(struct workers *all, const char *path)
         bytes_fini(&why);
         return;
     }
-    if (!may_listen(all, fresh) || read_identity(fresh, &all->tickets, &identity)) {
+    if (!may_listen(all, fresh) || !may_read_tls_files(fresh) ||
+        read_identity(fresh, &all->tickets, &identity)) {
         log_write(LOG_ERROR, "the old configuration stays");
         conf_free(&fresh);
         return;
@@ -379,11 +401,8 @@ static int look_at_partitions(const struct workers *all, bool *placed)
 {
     struct event_base *base = event_base_new();
     struct store *store = NULL;
-    const struct store_options store_options = {.conf = all->conf,
-                                                .addresses = all->addresses,
-                                                .shared = all->shared,
-                                                .connections = 1,
-                                                .leads = true};
+    const struct store_options store_options = {
+        .conf = all->conf, .shared = all->shared, .connections = 1, .leads = true};
     int code = EXIT_OTHER;
     if (base && store_new(base, &store_options, &store) == ERROR_NONE) {
         run_while(base, still_starting, store);
@@ -427,27 +446,6 @@ static enum error drop_privileges(const char *user)
     log_lines(LOG_ERROR, &why);
     bytes_fini(&why);
     return error;
-}
-
-static bool may_read(unsigned partition, const char *path)
-{
-    if (!path || access(path, R_OK) == 0)
-        return true;
-    log_write(LOG_ERROR, "partition-%u: %s: %s", partition, path, strerror(errno));
-    return false;
-}
-
-// may_read_tls_files: each connection to a partition reads them anew.
-static bool may_read_tls_files(const struct conf *conf)
-{
-    bool may = true;
-    for (unsigned i = 0; i < conf->store.partitions; i++) {
-        const struct conf_partition *p = &conf->partition[i];
-        may = may_read(p->id, p->tls_ca) && may;
-        may = may_read(p->id, p->tls_certificate) && may;
-        may = may_read(p->id, p->tls_key) && may;
-    }
-    return may;
 }
 
 // bound_clients leaves enough of the files that may be open to the partitions: else clients who
@@ -504,28 +502,21 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
 {
     unsigned threads = thread_count(conf);
     struct workers *all = calloc(1, sizeof *all + sizeof all->worker[0] * threads);
-    struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
     struct outlook_shared *shared = NULL;
-    struct bytes why = {0};
     int code = EXIT_OTHER;
     if (all)
         workers_init(all);
-    if (!all || !addresses || outlook_shared_new(CONF_PARTITIONS_MAX, &shared)) {
+    if (!all || outlook_shared_new(CONF_PARTITIONS_MAX, &shared)) {
         log_write(LOG_ERROR, "out of memory");
-    } else if (address_resolve(conf, addresses, &why)) {
-        log_lines(LOG_ERROR, &why);
     } else {
         all->conf = conf;
-        all->addresses = addresses;
         all->shared = shared;
         all->count = threads;
         all->started_us = clock_unix_us();
         code = serve(all, signals, path);
     }
     workers_free(&all);
-    free(addresses);
     outlook_shared_free(&shared);
-    bytes_fini(&why);
     return code;
 }
 

@@ -201,6 +201,15 @@ static enum error take_limits(struct worker *w, bool *changed)
     return error;
 }
 
+// present_partitions returns settings that nobody changes any more.
+static const struct conf_partition *present_partitions(struct workers *all)
+{
+    pthread_mutex_lock(&all->reload_lock);
+    const struct conf_partition *partitions = all->conf->partition;
+    pthread_mutex_unlock(&all->reload_lock);
+    return partitions;
+}
+
 // take_configuration: who listens begins again if tokens are others now: his may be gone.
 static void take_configuration(struct worker *w)
 {
@@ -210,6 +219,7 @@ static void take_configuration(struct worker *w)
                   w->number);
     if (changed)
         changes_stop(w);
+    store_reload(w->store, present_partitions(w->all));
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *context)
@@ -328,7 +338,6 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     event_add(&w->wake, NULL);
     event_add(&w->tick, &tick);
     const struct store_options options = {.conf = all->conf,
-                                          .addresses = all->addresses,
                                           .shared = all->shared,
                                           .hot = all->hot,
                                           .connections = all->conf->store.connections,

@@ -60,9 +60,8 @@ struct worker {
 
 // The workers of the process and what they share.
 struct workers {
-    struct conf *conf;           // its `server` part only under the lock: SIGHUP changes it
-    pthread_mutex_t reload_lock; // workers keep what they need of it in worker->limits
-    const struct address *addresses;
+    struct conf *conf; // what SIGHUP changes, only under the lock: all but its `store` part
+    pthread_mutex_t reload_lock; // workers keep what they need of it, in worker->limits and store
     struct outlook_shared *shared;
     struct sockaddr_storage listen;
     int listen_len;

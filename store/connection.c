@@ -19,19 +19,22 @@
 #include <unistd.h>
 
 #include "store/check.h"
+#include "store/lookup.h"
 #include "store/query.h"
 
 enum {
     // The library runs each call on a stack of its own, without a guard page; its default of 60 KiB
     // is too small for name services and TLS.
     STACK_BYTES = 256 * 1024,
-    // Threads that connect through TLS: one that was given up on may stay for as long as a name is
-    // looked up, or a partition drips.
+    // Threads that connect through TLS: one that was given up on may stay for as long as a
+    // partition
+    // drips.
     OPENINGS_MAX = 256,
 };
 
-// The library's call that is under way.
+// What is under way: the look-up of a name, or a call of the library.
 enum step {
+    STEP_LOOKUP,
     STEP_CONNECT,
     STEP_QUERY, // sends the statement and reads the head of its answer
     STEP_STORE, // reads the rows
@@ -45,9 +48,10 @@ struct connection {
     int refused;    // errno of a connection that was refused at once
     bool inside;    // a call of the owner is under way: callbacks must wait for the loop
 
-    const struct conf_partition *partition;
-    const char *address;
+    const struct conf_partition *partition; // that it was opened to
+    char address[LOOKUP_ADDRESS_MAX];       // numeric; empty for a socket
     unsigned timeout_ms;
+    unsigned open_ms; // time-out of connection_open
     uint64_t max_packet_needed;
     struct connection_events events;
 
@@ -59,6 +63,7 @@ struct connection {
     int fd;
 
     MYSQL *mysql;            // NULL while closed, or while `opening` has it
+    struct lookup *lookup;   // of the host's name; or NULL
     struct opening *opening; // a thread that connects through TLS; or NULL
     MYSQL *connected;
     int failed;
@@ -81,6 +86,7 @@ struct opening {
 static atomic_uint openings;
 
 static void finish_step(struct connection *c);
+static void start_connect(struct connection *c);
 static void on_io(evutil_socket_t fd, short what, void *context);
 
 // ---------------------------------------------------------------- state
@@ -130,6 +136,7 @@ static void close_connection(struct connection *c)
     event_del(&c->timer);
     event_del(&c->later);
     unwatch(c);
+    lookup_free(&c->lookup);
     release_result(c);
     close_handle(&c->mysql);
 }
@@ -189,6 +196,8 @@ static int step_continue(struct connection *c, int happened)
 {
     forget_errors(c);
     switch (c->step) { // GCOVR_EXCL_BR_LINE: all are there
+    case STEP_LOOKUP:  // the library has no part in it
+        break;
     case STEP_CONNECT:
         return mysql_real_connect_cont(&c->connected, c->mysql, happened);
     case STEP_QUERY:
@@ -228,6 +237,28 @@ static void fail_open_with_library_error(struct connection *c)
         fail_open(
             c, check_code_is_final(mysql_errno(c->mysql)) ? ERROR_MISCONFIGURED : ERROR_UNAVAILABLE,
             mysql_error(c->mysql));
+}
+
+static void fail_lookup(struct connection *c, const char *why)
+{
+    struct bytes text = {0};
+    bytes_format(&text, "the name %s cannot be resolved: %s", c->partition->host, why);
+    bytes_append_char(&text, '\0');
+    fail_open(c, ERROR_UNAVAILABLE, bytes_failed(&text) ? "out of memory" : text.data);
+    bytes_fini(&text);
+}
+
+static void finish_lookup(struct connection *c)
+{
+    const char *why = "no answer in time";
+    const char *address = c->lookup ? lookup_address(c->lookup, &why) : NULL;
+    if (!address) {
+        fail_lookup(c, c->refused ? strerror(c->refused) : why);
+        return;
+    }
+    snprintf(c->address, sizeof c->address, "%s", address);
+    lookup_free(&c->lookup);
+    start_connect(c);
 }
 
 static void start_prepare(struct connection *c, bool checking)
@@ -319,6 +350,9 @@ static void finish_rows(struct connection *c)
 static void finish_step(struct connection *c)
 {
     switch (c->step) { // GCOVR_EXCL_BR_LINE: all are there
+    case STEP_LOOKUP:
+        finish_lookup(c);
+        break;
     case STEP_CONNECT:
         if (c->connected) {
             set_state(c, CONNECTION_PREPARING);
@@ -388,14 +422,16 @@ static void release_opening(struct opening **opening)
 }
 
 // end_call makes the library's suspended call return: its socket is shut, and a time-out reported.
+// Threads are left behind.
 static void end_call(struct connection *c)
 {
     c->timed_out = true;
     unwatch(c);
-    if (c->opening) {
+    lookup_free(&c->lookup);
+    if (c->opening)
         release_opening(&c->opening);
+    if (!c->mysql)
         return;
-    }
     int fd = mysql_get_socket(c->mysql);
     if (fd >= 0)
         shutdown(fd, SHUT_RDWR);
@@ -416,8 +452,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 // ---------------------------------------------------------------- life
 
-enum error connection_new(struct event_base *base, const struct conf_partition *partition,
-                          const char *address, unsigned timeout_ms, uint64_t max_packet_needed,
+enum error connection_new(struct event_base *base, unsigned timeout_ms, uint64_t max_packet_needed,
                           const struct connection_events *events, struct connection **connection)
 {
     struct connection *c = calloc(1, sizeof *c);
@@ -425,8 +460,6 @@ enum error connection_new(struct event_base *base, const struct conf_partition *
     if (!c)
         return ERROR_MEMORY;
     c->state = CONNECTION_CLOSED;
-    c->partition = partition;
-    c->address = address;
     c->timeout_ms = timeout_ms;
     c->max_packet_needed = max_packet_needed;
     c->events = *events;
@@ -461,7 +494,7 @@ static bool refused_at_once(const struct connection *c)
     struct sockaddr_storage address = {0};
     struct sockaddr_un *local = (struct sockaddr_un *)&address;
     socklen_t len = sizeof *local;
-    if (c->address) {
+    if (c->address[0]) {
         char port[8];
         const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                        .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
@@ -571,7 +604,7 @@ static int start_thread(struct opening *o)
 }
 
 // open_in_thread returns what is wrong if the thread cannot be started, as errno does.
-static int open_in_thread(struct connection *c, unsigned timeout_ms)
+static int open_in_thread(struct connection *c)
 {
     struct opening *o = atomic_load(&openings) < OPENINGS_MAX ? calloc(1, sizeof *o) : NULL;
     if (!o)
@@ -586,7 +619,7 @@ static int open_in_thread(struct connection *c, unsigned timeout_ms)
     atomic_fetch_add(&openings, 1);
     o->mysql = c->mysql;
     c->mysql = NULL;
-    set_tls(o->mysql, c->partition, timeout_ms);
+    set_tls(o->mysql, c->partition, c->open_ms);
     int code = start_thread(o);
     if (code) {
         atomic_store(&o->owners, 1);
@@ -603,31 +636,68 @@ static int open_in_thread(struct connection *c, unsigned timeout_ms)
 
 bool connection_opening(void)
 {
-    return atomic_load(&openings) > 0;
+    return atomic_load(&openings) > 0 || lookup_running();
+}
+
+// ---------------------------------------------------------------- to where
+
+static void start_connect(struct connection *c)
+{
+    const struct conf_partition *p = c->partition;
+    bool tls = p->tls == CONF_TLS_REQUIRED;
+    c->step = STEP_CONNECT;
+    c->mysql = new_handle();
+    c->refused = !c->mysql ? ENOMEM : refused_at_once(c) ? errno : 0;
+    if (tls && !c->refused)
+        c->refused = open_in_thread(c);
+    if (c->refused)
+        event_active(&c->later, EV_TIMEOUT, 0);
+    else if (!tls)
+        step_done(c, mysql_real_connect_start(&c->connected, c->mysql,
+                                              c->address[0] ? c->address : NULL, p->user,
+                                              p->password, p->database, p->port, p->socket, 0));
+}
+
+static void on_lookup(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *c = context;
+    (void)fd;
+    (void)what;
+    unwatch(c);
+    finish_step(c);
+}
+
+static void start_lookup(struct connection *c)
+{
+    c->step = STEP_LOOKUP;
+    c->refused = lookup_new(c->partition->host, &c->lookup);
+    if (c->refused) {
+        event_active(&c->later, EV_TIMEOUT, 0);
+        return;
+    }
+    c->fd = lookup_fd(c->lookup);
+    c->io_flags = EV_READ;
+    event_assign(&c->io, c->base, c->fd, EV_READ, on_lookup, c);
+    event_add(&c->io, NULL);
 }
 
 // ---------------------------------------------------------------- the interface
 
-void connection_open(struct connection *c, unsigned timeout_ms)
+void connection_open(struct connection *c, const struct conf_partition *p, unsigned timeout_ms)
 {
-    const struct conf_partition *p = c->partition;
-    bool tls = p->tls == CONF_TLS_REQUIRED;
+    bool named = p->host && lookup_needed(p->host);
     set_state(c, CONNECTION_CONNECTING);
+    c->partition = p;
+    c->open_ms = timeout_ms;
     c->timed_out = false;
-    c->step = STEP_CONNECT;
     c->connected = NULL;
-    c->mysql = new_handle();
+    snprintf(c->address, sizeof c->address, "%s", p->host && !named ? p->host : "");
     set_timer(c, timeout_ms);
-    c->refused = !c->mysql ? ENOMEM : refused_at_once(c) ? errno : 0;
-    if (tls && !c->refused)
-        c->refused = open_in_thread(c, timeout_ms);
-    if (c->refused)
-        event_active(&c->later, EV_TIMEOUT, 0);
-    if (tls || c->refused)
-        return;
     c->inside = true;
-    step_done(c, mysql_real_connect_start(&c->connected, c->mysql, c->address, p->user, p->password,
-                                          p->database, p->port, p->socket, 0));
+    if (named)
+        start_lookup(c);
+    else
+        start_connect(c);
     c->inside = false;
 }
 

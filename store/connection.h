@@ -20,7 +20,7 @@
 
 enum connection_state {
     CONNECTION_CLOSED,
-    CONNECTION_CONNECTING, // the client library connects and signs in
+    CONNECTION_CONNECTING, // the name is looked up, the client library connects and signs in
     CONNECTION_PREPARING,  // session settings, then the check of the schema
     CONNECTION_IDLE,
     CONNECTION_BUSY,
@@ -50,11 +50,9 @@ struct connection_events {
     void *context;
 };
 
-// connection_new makes a CLOSED connection to `partition` (borrowed, must outlive it). `address` is
-// its numeric host, already resolved, or NULL for a socket. `max_packet_needed` is what
+// connection_new makes a CLOSED connection. `timeout_ms` is a statement's, `max_packet_needed` what
 // max_allowed_packet must be at least.
-enum error connection_new(struct event_base *base, const struct conf_partition *partition,
-                          const char *address, unsigned timeout_ms, uint64_t max_packet_needed,
+enum error connection_new(struct event_base *base, unsigned timeout_ms, uint64_t max_packet_needed,
                           const struct connection_events *events,
                           struct connection **connection) MUST_USE;
 
@@ -62,9 +60,11 @@ enum error connection_new(struct event_base *base, const struct conf_partition *
 // one of its callbacks.
 void connection_free(struct connection **connection);
 
-// connection_open starts to connect a CLOSED connection: on_open or on_closed follows, within
-// `timeout_ms`.
-void connection_open(struct connection *connection, unsigned timeout_ms);
+// connection_open starts to connect a CLOSED connection to `partition`, which is borrowed until it
+// is closed again and connection_opening is false: on_open or on_closed follows, within
+// `timeout_ms`. A host's name is looked up each time.
+void connection_open(struct connection *connection, const struct conf_partition *partition,
+                     unsigned timeout_ms);
 
 // connection_query sends a statement on an IDLE connection; `sql` is borrowed until on_answer,
 // which follows within the connection's timeout.
@@ -84,8 +84,8 @@ bool connection_row(struct connection *connection, struct row *row);
 // could wake up later.
 bool connection_refused(const struct connection *connection);
 
-// connection_opening is true while threads that connections have left behind still connect through
-// TLS. They end in their own time; what they use must not be freed before.
+// connection_opening is true while threads that connections have left behind still look up a name
+// or connect through TLS. They end in their own time; what they use must not be freed before.
 bool connection_opening(void);
 
 enum connection_state connection_state(const struct connection *connection);

@@ -389,6 +389,17 @@ bool partition_idle(const struct partition *p)
            pool_busy(p->pool) == 0;
 }
 
+void partition_reload(struct partition *p, const struct conf_partition *conf)
+{
+    p->options.pool.partition = conf;
+    pool_reload(p->pool, conf);
+}
+
+const struct conf_partition *partition_conf(const struct partition *p)
+{
+    return p->options.pool.partition;
+}
+
 unsigned partition_id(const struct partition *p)
 {
     return p->options.pool.partition->id;

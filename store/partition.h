@@ -78,6 +78,12 @@ bool partition_cancel(struct partition_request *request);
 // partition_idle is true while nothing is queued and no statement is unanswered.
 bool partition_idle(const struct partition *partition);
 
+// partition_reload is pool_reload.
+void partition_reload(struct partition *partition, const struct conf_partition *conf);
+
+// partition_conf returns the present settings.
+const struct conf_partition *partition_conf(const struct partition *partition);
+
 // partition_exists is false for one that keeps only its number (conf_partition_exists).
 bool partition_exists(const struct partition *partition);
 

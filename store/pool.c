@@ -25,9 +25,10 @@ enum {
 struct place {
     struct pool *pool;
     struct connection *connection;
-    struct list idle; // in pool->idle while the connection is IDLE
-    bool is_open;     // it was opened and has not been found lost
-    int64_t opened;   // clock_ms
+    const struct conf_partition *partition; // the settings that it was opened with last
+    struct list idle;                       // in pool->idle while the connection is IDLE
+    bool is_open;                           // it was opened and has not been found lost
+    int64_t opened;                         // clock_ms
     pool_on_answer *on_answer;
     void *context;
 };
@@ -77,7 +78,25 @@ static void tell_change(struct pool *pool)
 
 static void open_place(struct place *place)
 {
-    connection_open(place->connection, CONNECT_TIMEOUT_MS);
+    place->partition = place->pool->options.partition;
+    connection_open(place->connection, place->partition, CONNECT_TIMEOUT_MS);
+}
+
+// is_outdated tells whether the settings are others since the place was opened.
+static bool is_outdated(const struct place *place)
+{
+    return place->partition != place->pool->options.partition;
+}
+
+// renew opens an idle connection anew.
+static void renew(struct place *place)
+{
+    if (connection_state(place->connection) != CONNECTION_IDLE)
+        return;
+    set_idle(place, false);
+    place->is_open = false;
+    connection_close(place->connection);
+    open_place(place);
 }
 
 // The last place is the watch's: it is never idle.
@@ -213,6 +232,10 @@ static void on_open(struct connection *connection, void *context)
     struct place *place = context;
     struct pool *pool = place->pool;
     char why[80];
+    if (is_outdated(place)) {
+        renew(place);
+        return;
+    }
     pool->check = *connection_check(connection);
     if (pool->state != POOL_UP &&
         clock_is_off(pool, (int64_t)pool->check.now_us, why, sizeof why)) {
@@ -241,11 +264,15 @@ static void on_closed(struct connection *connection, enum error error, const cha
     bool steady = was_open && clock_ms() - place->opened >= STEADY_MS;
     set_idle(place, false);
     place->is_open = false;
+    if (is_outdated(place) && pool->state != POOL_DOWN) {
+        open_place(place); // whatever was wrong, the settings are others now
+        return;
+    }
     pool->silent = !connection_refused(connection);
     if (pool->state == POOL_DOWN || (!was_open && pool_open(pool) == 0))
         go_down(pool, error, why);
     else if (steady)
-        connection_open(connection, CONNECT_TIMEOUT_MS);
+        open_place(place);
     else
         retry_after_pause(pool); // the server ends what it accepts, or has run out of connections
 }
@@ -260,7 +287,7 @@ static void on_lost(struct place *place, const struct answer *answer)
     if (answer->timed_out)
         go_down(pool, ERROR_UNAVAILABLE, "no answer to a statement in time");
     else
-        connection_open(place->connection, CONNECT_TIMEOUT_MS);
+        open_place(place);
 }
 
 static void on_watch_answer(struct place *place, const struct answer *answer)
@@ -268,6 +295,10 @@ static void on_watch_answer(struct place *place, const struct answer *answer)
     struct pool *pool = place->pool;
     if (answer->error == ERROR_OUTCOME) {
         on_lost(place, answer);
+        return;
+    }
+    if (is_outdated(place)) {
+        renew(place); // what it says is of another server, perhaps
         return;
     }
     watch_later(pool);
@@ -284,11 +315,14 @@ static void on_answer(struct connection *connection, const struct answer *answer
         tell_change(pool);
         return;
     }
+    bool outdated = is_outdated(place);
     if (answer->error == ERROR_OUTCOME)
         on_lost(place, answer);
-    else
+    else if (!outdated)
         set_idle(place, true);
     place->on_answer(connection, answer, place->context);
+    if (outdated)
+        renew(place); // its rows have been read
     tell_change(pool);
 }
 
@@ -327,8 +361,7 @@ enum error pool_new(struct event_base *base, const struct pool_options *options,
         place->pool = p;
         list_init(&place->idle);
         const struct connection_events connection_events = {on_open, on_answer, on_closed, place};
-        error = connection_new(base, options->partition, options->address,
-                               watches ? POOL_WATCH_TIMEOUT_MS : options->timeout_ms,
+        error = connection_new(base, watches ? POOL_WATCH_TIMEOUT_MS : options->timeout_ms,
                                options->max_packet_needed, &connection_events, &place->connection);
     }
     if (error) {
@@ -356,6 +389,18 @@ void pool_free(struct pool **pool)
         connection_free(&p->place[i].connection);
     bytes_fini(&p->watch_sql);
     free(p);
+}
+
+void pool_reload(struct pool *pool, const struct conf_partition *partition)
+{
+    char name[24];
+    pool->options.partition = partition;
+    if (pool->options.speaks)
+        log_write(LOG_INFO, "%s has other settings: its connections are opened anew",
+                  partition_name(pool, name));
+    for (unsigned i = 0; i <= pool->options.connections; i++)
+        renew(&pool->place[i]);
+    tell_change(pool);
 }
 
 enum pool_state pool_state(const struct pool *pool)

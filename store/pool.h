@@ -11,6 +11,9 @@
 // A connection of its own asks the partition several times a second how it is: the answer keeps the
 // outlook fresh, and a partition that gives none for POOL_WATCH_TIMEOUT_MS is DOWN, however long
 // statements may take.
+//
+// When the settings of the partition change (pool_reload) each connection is opened anew as soon as
+// nothing is under way on it.
 #ifndef STORE_POOL_H
 #define STORE_POOL_H
 
@@ -54,8 +57,7 @@ typedef void pool_on_answer(struct connection *connection, const struct answer *
                             void *context);
 
 struct pool_options {
-    const struct conf_partition *partition; // borrowed
-    const char *address;                    // numeric host, NULL for a socket; borrowed
+    const struct conf_partition *partition; // borrowed for good
     unsigned connections;
     unsigned timeout_ms;        // of a statement
     uint64_t max_packet_needed; // bytes
@@ -68,6 +70,10 @@ enum error pool_new(struct event_base *base, const struct pool_options *options,
 
 // pool_free closes everything; callbacks do not come any more. Not from inside a callback.
 void pool_free(struct pool **pool);
+
+// pool_reload has other settings for the partition, borrowed for good, take the place of the
+// present ones.
+void pool_reload(struct pool *pool, const struct conf_partition *partition);
 
 enum pool_state pool_state(const struct pool *pool);
 

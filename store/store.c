@@ -374,10 +374,8 @@ enum error store_new(struct event_base *base, const struct store_options *option
     const struct partition_events events = {on_partition_up, on_partition_watch, on_partition_clock,
                                             s};
     for (unsigned i = 0; i < partitions; i++) {
-        const char *address = options->addresses[i].text;
         const struct partition_options partition_options = {
             .pool = {.partition = &conf->partition[i],
-                     .address = address[0] ? address : NULL,
                      .connections = options->connections,
                      .timeout_ms = conf->store.timeout,
                      .max_packet_needed = max_packet_needed(conf),
@@ -415,6 +413,27 @@ void store_free(struct store **store)
     free(s->claim);
     outlook_free(&s->outlook);
     free(s);
+}
+
+// reload_partition: where another server may answer now, that one is unknown until it speaks.
+static void reload_partition(struct store *store, struct partition *partition,
+                             const struct conf_partition *conf)
+{
+    const struct conf_partition *before = partition_conf(partition);
+    unsigned id = partition_id(partition);
+    if (conf_partition_equal(before, conf))
+        return;
+    partition_reload(partition, conf);
+    if (!conf_same_server(before, conf) && outlook_is_up(store->outlook, id)) {
+        outlook_up(store->outlook, id, false);
+        outlook_up(store->outlook, id, true);
+    }
+}
+
+void store_reload(struct store *store, const struct conf_partition *partitions)
+{
+    for (unsigned i = 0; i < store->partitions; i++)
+        reload_partition(store, store->partition[i], &partitions[i]);
 }
 
 bool store_idle(const struct store *store)

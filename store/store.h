@@ -4,7 +4,6 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
-#include "store/address.h"
 #include "store/hot.h"
 #include "store/operation.h"
 #include "store/outlook.h"
@@ -14,14 +13,13 @@
 struct store;
 
 struct store_options {
-    const struct conf *conf;         // borrowed
-    const struct address *addresses; // [partitions], borrowed
-    struct outlook_shared *shared;   // borrowed; one for all threads of the process
-    struct hot *hot;                 // the same; NULL = none
-    unsigned connections;            // to each partition
-    bool speaks;                     // logs what happens to the partitions
-    bool leads;                      // as in store/placing.h
-    bool reports;                    // the same
+    const struct conf *conf;       // borrowed
+    struct outlook_shared *shared; // borrowed; one for all threads of the process
+    struct hot *hot;               // the same; NULL = none
+    unsigned connections;          // to each partition
+    bool speaks;                   // logs what happens to the partitions
+    bool leads;                    // as in store/placing.h
+    bool reports;                  // the same
 };
 
 // store_new makes the store of one thread on its loop and starts to connect.
@@ -30,6 +28,10 @@ enum error store_new(struct event_base *base, const struct store_options *option
 
 // store_free closes all connections; no operation may be under way.
 void store_free(struct store **store);
+
+// store_reload takes other settings of the partitions, [store_partitions], borrowed for good.
+// Connections to those that differ are opened anew.
+void store_reload(struct store *store, const struct conf_partition *partitions);
 
 // store_submit carries out an operation; on_done follows from the loop.
 void store_submit(struct store *store, struct operation *operation);

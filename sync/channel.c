@@ -96,22 +96,21 @@ static enum error prepare(struct channel *c, unsigned idle_s)
 }
 
 static enum error connect_channel(struct channel *c, const struct conf_partition *partition,
-                                  const char *address, uint64_t max_packet_needed, unsigned idle_s)
+                                  uint64_t max_packet_needed, unsigned idle_s)
 {
     const struct connection_events events = {
         .on_open = on_open, .on_answer = on_answer, .on_closed = on_closed, .context = c};
-    if (!c->base || connection_new(c->base, partition, address, CHANNEL_TIMEOUT_MS,
-                                   max_packet_needed, &events, &c->connection))
+    if (!c->base ||
+        connection_new(c->base, CHANNEL_TIMEOUT_MS, max_packet_needed, &events, &c->connection))
         return ERROR_MEMORY;
     c->waiting = true;
-    connection_open(c->connection, CHANNEL_OPEN_MS);
+    connection_open(c->connection, partition, CHANNEL_OPEN_MS);
     wait_for_answer(c);
     return c->error ? c->error : prepare(c, idle_s);
 }
 
-enum error channel_open(const struct conf_partition *partition, const char *address,
-                        uint64_t max_packet_needed, unsigned idle_s, struct channel **channel,
-                        struct bytes *why)
+enum error channel_open(const struct conf_partition *partition, uint64_t max_packet_needed,
+                        unsigned idle_s, struct channel **channel, struct bytes *why)
 {
     struct channel *c = calloc(1, sizeof *c);
     *channel = c;
@@ -119,7 +118,7 @@ enum error channel_open(const struct conf_partition *partition, const char *addr
         return ERROR_MEMORY;
     pthread_mutex_init(&c->lock, NULL);
     c->base = event_base_new();
-    enum error error = connect_channel(c, partition, address, max_packet_needed, idle_s);
+    enum error error = connect_channel(c, partition, max_packet_needed, idle_s);
     if (error) {
         bytes_append_text(why, error == ERROR_MEMORY ? error_text(error) : channel_text(c));
         channel_free(channel);

@@ -31,11 +31,10 @@ struct channel;
 typedef enum error channel_on_row(const struct row *row, void *context);
 
 // channel_open connects, within CHANNEL_OPEN_MS, and prepares the session for sync; the server ends
-// it after `idle_s` without a statement, 0 = never. `partition` and `address` are borrowed for
-// good. ERROR_UNAVAILABLE, ERROR_MISCONFIGURED: `why` gets the reason.
-enum error channel_open(const struct conf_partition *partition, const char *address,
-                        uint64_t max_packet_needed, unsigned idle_s, struct channel **channel,
-                        struct bytes *why) MUST_USE;
+// it after `idle_s` without a statement, 0 = never. `partition` is borrowed for good.
+// ERROR_UNAVAILABLE, ERROR_MISCONFIGURED: `why` gets the reason.
+enum error channel_open(const struct conf_partition *partition, uint64_t max_packet_needed,
+                        unsigned idle_s, struct channel **channel, struct bytes *why) MUST_USE;
 
 void channel_free(struct channel **channel);
 

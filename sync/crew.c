@@ -155,8 +155,7 @@ struct channel *hand_channel(struct hand *hand, struct peer *peer)
     struct bytes why = {0};
     if (!peer_up(peer))
         return NULL;
-    if (!*channel &&
-        channel_open(peer->conf, peer->address, pass->max_packet_needed, 0, channel, &why)) {
+    if (!*channel && channel_open(peer->conf, pass->max_packet_needed, 0, channel, &why)) {
         atomic_store(&peer->state, PEER_AWAY);
         pass_trouble(pass, PASS_BUSY, "partition-%u: %.*s", peer->conf->id, (int)why.len,
                      why.len ? why.data : "");

@@ -141,27 +141,15 @@ static int report(const struct pass *pass, const struct arguments *arguments, in
 static int run(const struct conf *conf, const struct arguments *arguments)
 {
     static struct pass pass;
-    struct address *addresses = calloc(conf->store.partitions, sizeof *addresses);
-    struct bytes why = {0};
-    int code = EXIT_OTHER;
     const struct pass_options pass_options = {.dry_run = arguments->dry_run,
                                               .verify_all = arguments->verify_all,
                                               .plan = arguments->plan,
                                               .forget = arguments->forget,
                                               .progress =
                                                   !arguments->quiet && isatty(STDERR_FILENO)};
-    if (!addresses) {
-        log_write(LOG_ERROR, "out of memory");
-    } else if (address_resolve(conf, addresses, &why)) {
-        log_lines(LOG_ERROR, &why);
-        code = PASS_BUSY;
-    } else {
-        code = (int)pass_run(&pass, conf, addresses, &pass_options);
-        code = report(&pass, arguments, code);
-        pass_fini(&pass);
-    }
-    free(addresses);
-    bytes_fini(&why);
+    int code = (int)pass_run(&pass, conf, &pass_options);
+    code = report(&pass, arguments, code);
+    pass_fini(&pass);
     return code;
 }
 

@@ -142,16 +142,13 @@ const char *peer_state_text(enum peer_state state)
     return texts[state];
 }
 
-static enum error init_peers(struct pass *pass, const struct address *addresses)
+static enum error init_peers(struct pass *pass)
 {
     pass->peer = calloc(pass->partitions, sizeof *pass->peer);
     if (!pass->peer)
         return ERROR_MEMORY;
-    for (unsigned i = 0; i < pass->partitions; i++) {
-        struct peer *peer = &pass->peer[i];
-        peer->conf = &pass->conf->partition[i];
-        peer->address = addresses[i].text[0] ? addresses[i].text : NULL;
-    }
+    for (unsigned i = 0; i < pass->partitions; i++)
+        pass->peer[i].conf = &pass->conf->partition[i]; // the report reads all of them
     for (unsigned i = 0; i < pass->partitions; i++) {
         pass->peer[i].reading = calloc(pass->partitions, sizeof *pass->peer[i].reading);
         if (!pass->peer[i].reading)
@@ -161,7 +158,7 @@ static enum error init_peers(struct pass *pass, const struct address *addresses)
 }
 
 static enum error init(struct pass *pass, const struct conf *conf,
-                       const struct address *addresses, const struct pass_options *options)
+                       const struct pass_options *options)
 {
     uint64_t largest = conf->server.max_value > BATCH_BYTES ? conf->server.max_value : BATCH_BYTES;
     *pass = (struct pass){.conf = conf,
@@ -175,7 +172,7 @@ static enum error init(struct pass *pass, const struct conf *conf,
         randombytes_buf(&pass->token, sizeof pass->token);
         pass->token >>= 2;
     }
-    enum error error = init_peers(pass, addresses);
+    enum error error = init_peers(pass);
     return error ? error : crew_new(pass, conf->sync.threads, &pass->crew);
 }
 
@@ -214,6 +211,9 @@ static bool begin(struct pass *pass)
     if (!place_read(pass))
         return false;
     peers_begin(pass);
+    // What an earlier sync has sent is carried out by now, or never will be.
+    if (!pass->options.dry_run && !place_read(pass))
+        return false;
     place_catch_up(pass);
     return !pass->options.forget || move_forget(pass);
 }
@@ -245,9 +245,9 @@ static void run(struct pass *pass)
 }
 
 enum pass_exit pass_run(struct pass *pass, const struct conf *conf,
-                        const struct address *addresses, const struct pass_options *options)
+                        const struct pass_options *options)
 {
-    if (init(pass, conf, addresses, options))
+    if (init(pass, conf, options))
         pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
     else if (options->plan)
         plan(pass);

@@ -9,7 +9,6 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
-#include "store/address.h"
 #include "store/core/placement.h"
 #include "store/cursor.h"
 #include "store/ring.h"
@@ -50,7 +49,6 @@ struct reading {
 // reading[s] belongs to the stream from s.
 struct peer {
     const struct conf_partition *conf;
-    const char *address;
     _Atomic(enum peer_state) state;
     struct channel *control;
 
@@ -148,7 +146,7 @@ struct pass {
 // pass_run carries out a pass over the partitions of `conf` and returns how it ended. `pass` is
 // filled in for the report; pass_fini follows.
 enum pass_exit pass_run(struct pass *pass, const struct conf *conf,
-                        const struct address *addresses, const struct pass_options *options);
+                        const struct pass_options *options);
 
 void pass_fini(struct pass *pass);
 

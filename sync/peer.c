@@ -44,8 +44,8 @@ static void connect_peer(struct pass *pass, struct peer *peer)
         atomic_store(&peer->state, PEER_APART);
         return;
     }
-    enum error error = channel_open(peer->conf, peer->address, pass->max_packet_needed,
-                                    CHANNEL_KEPT_S, &peer->control, &why);
+    enum error error =
+        channel_open(peer->conf, pass->max_packet_needed, CHANNEL_KEPT_S, &peer->control, &why);
     if (error) {
         bool wrong = error == ERROR_MISCONFIGURED;
         atomic_store(&peer->state, wrong ? PEER_WRONG : PEER_AWAY);

@@ -147,6 +147,15 @@ bool place_read(struct pass *pass)
 
 // ---------------------------------------------------------------- giving it
 
+static bool same(const struct placement *a, const struct placement *b)
+{
+    return strcmp(a->store, b->store) == 0 && a->epoch == b->epoch && a->phase == b->phase &&
+           members_equal(&a->now, &b->now) && members_equal(&a->other, &b->other) &&
+           memcmp(a->gone, b->gone, sizeof a->gone) == 0;
+}
+
+// put gives a partition the placement, and makes sure that it has it: another one of the same epoch
+// would stay.
 static bool put(struct pass *pass, struct peer *peer, const struct placement *placement)
 {
     struct bytes sql = {0};
@@ -155,12 +164,17 @@ static bool put(struct pass *pass, struct peer *peer, const struct placement *pl
     bytes_append_char(&sql, ';');
     query_commit(&sql);
     enum error error = pass_do(pass, peer, peer->control, &sql, NULL, NULL);
+    bytes_clear(&sql);
+    query_placement(&sql);
+    peer->placed = false;
+    if (!error)
+        error = pass_do(pass, peer, peer->control, &sql, take_placement, peer);
     bytes_fini(&sql);
-    if (!error) {
-        peer->placed = true;
-        peer->placement = *placement;
-    }
-    return !error;
+    bool has_it = !error && peer->placed && same(&peer->placement, placement);
+    if (!error && !has_it)
+        pass_trouble(pass, PASS_BUSY, "partition-%u has got another placement meanwhile",
+                     peer->conf->id);
+    return has_it;
 }
 
 struct putting {

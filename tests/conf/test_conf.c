@@ -1031,27 +1031,80 @@ static void conf_adopt__takes_what_may_change(void **state)
 static void conf_adopt__keeps_and_names_what_needs_a_restart(void **state)
 {
     (void)state;
-    struct conf *conf = parse(SMALLEST "password = SECRET\n");
+    struct conf *conf = parse(SMALLEST);
     char *before = printed(conf);
     char *why = adopted(conf, TWO "timeout = 3s\n[server]\nthreads = 4\nlisten = 127.9.9.9:1\n"
                                   "max_value = 2K\n"
-                                  "[partition-1]\nsocket = /s\nuser = u\npassword = SECRET2\n"
-                                  "[partition-2]\nhost = a\nuser = u\n");
+                                  "[partition-1]\nhost = db1\nuser = sherd\ndatabase = other\n"
+                                  "weight = 7\n[partition-2]\nhost = a\nuser = u\n");
     assert_string_equal(why, "[store] partitions = 2: needs a restart\n"
                              "[store] timeout = 3s: needs a restart\n"
                              "[server] listen = 127.9.9.9:1: needs a restart\n"
                              "[server] threads = 4: needs a restart\n"
                              "[server] max_value = 2K: needs a restart\n"
-                             "[partition-1] host: needs a restart\n"
-                             "[partition-1] port: needs a restart\n"
-                             "[partition-1] socket = /s: needs a restart\n"
-                             "[partition-1] user = u: needs a restart\n"
-                             "[partition-1] password: needs a restart\n");
+                             "[partition-1] database = other: needs a restart\n"
+                             "[partition-1] weight = 7: needs a restart\n");
     char *after = printed(conf);
     assert_string_equal(before, after);
-    assert_string_equal(conf->partition[0].password, "SECRET");
+    assert_null(conf->retired);
     free(before);
     free(after);
+    free(why);
+    conf_free(&conf);
+}
+
+static void conf_adopt__takes_how_a_partition_is_reached(void **state)
+{
+    (void)state;
+    struct conf *conf = parse(SMALLEST "password = SECRET\n");
+    const struct conf_partition *before = conf->partition;
+    free(adopted(conf, STORE "[partition-1]\nsocket = /s\nuser = other\npassword = SECRET2\n"));
+    const struct conf_partition *after = conf->partition;
+    assert_ptr_not_equal(before, after);
+    assert_int_equal(after->id, 1);
+    assert_null(after->host);
+    assert_int_equal(after->port, 0);
+    assert_string_equal(after->socket, "/s");
+    assert_string_equal(after->user, "other");
+    assert_string_equal(after->password, "SECRET2");
+    // Who still reads the one before finds it as it was.
+    assert_string_equal(before->host, "db1");
+    assert_string_equal(before->password, "SECRET");
+    free(adopted(conf, STORE "[partition-1]\nhost = h\nuser = u\ntls = required\ntls_ca = /ca\n"
+                             "tls_certificate = /dev/null\ntls_key = /dev/null\n"));
+    assert_int_equal(conf->partition->tls, CONF_TLS_REQUIRED);
+    assert_string_equal(conf->partition->tls_ca, "/ca");
+    assert_string_equal(conf->partition->tls_key, "/dev/null");
+    assert_string_equal(after->socket, "/s");
+    assert_ptr_equal(conf->retired->partition, after);
+    assert_ptr_equal(conf->retired->next->partition, before);
+    conf_free(&conf);
+}
+
+static void conf_adopt__takes_the_partitions_that_both_have(void **state)
+{
+    (void)state;
+    struct conf *conf = parse(TWO "[partition-1]\nhost = a\nuser = u\n"
+                                  "[partition-2]\nhost = b\nuser = u\n");
+    char *why = adopted(conf, STORE "[partition-1]\nhost = c\nuser = u\n");
+    assert_string_equal(why, "[store] partitions = 1: needs a restart\n");
+    assert_string_equal(conf->partition[0].host, "c");
+    assert_string_equal(conf->partition[1].host, "b");
+    free(why);
+    conf_free(&conf);
+}
+
+static void conf_adopt__never_makes_two_partitions_of_one_database(void **state)
+{
+    (void)state;
+    struct conf *conf = parse(TWO "[partition-1]\nhost = a\nuser = u\n"
+                                  "[partition-2]\nhost = b\nuser = u\n");
+    char *why = adopted(conf, STORE "[partition-1]\nhost = b\nuser = u\n");
+    assert_string_equal(why, "[store] partitions = 1: needs a restart\n"
+                             "[partition-2]: would be the same server and database as "
+                             "[partition-1]: the partitions need a restart\n");
+    assert_string_equal(conf->partition[0].host, "a");
+    assert_null(conf->retired);
     free(why);
     conf_free(&conf);
 }
@@ -1383,9 +1436,27 @@ static enum error step_adopt(void)
     return error;
 }
 
+static enum error step_adopt_partitions(void)
+{
+    struct bytes why = {0};
+    long left = calls_left;
+    calls_left = LONG_MAX;
+    struct conf *conf = parse(SMALLEST), *fresh = parse(SMALLEST "port = 1\npassword = SECRET\n");
+    calls_left = left;
+    enum error error = conf_adopt(conf, fresh, &why);
+    calls_left = LONG_MAX;
+    if (error && (conf->retired || conf->partition->port == 1))
+        error = ERROR_OUTCOME;
+    conf_free(&conf);
+    conf_free(&fresh);
+    bytes_fini(&why);
+    return error;
+}
+
 static void conf_adopt__takes_nothing_when_memory_is_out(void **state)
 {
     (void)state;
+    fail_each_allocation(step_adopt_partitions);
     adopting = parse(SMALLEST "[server]\naccess_log = /a\n");
     adopted_from = parse(SMALLEST "[server]\naccess_log = /b\nthreads = 3\n");
     fail_each_allocation(step_adopt);
@@ -1473,6 +1544,9 @@ int main(void)
         cmocka_unit_test(conf_print__is_read_back_wherever_the_file_was),
         cmocka_unit_test(conf_adopt__takes_what_may_change),
         cmocka_unit_test(conf_adopt__keeps_and_names_what_needs_a_restart),
+        cmocka_unit_test(conf_adopt__takes_how_a_partition_is_reached),
+        cmocka_unit_test(conf_adopt__takes_the_partitions_that_both_have),
+        cmocka_unit_test(conf_adopt__never_makes_two_partitions_of_one_database),
         cmocka_unit_test(conf_adopt__takes_all_tokens),
         cmocka_unit_test(conf_adopt__says_nothing_of_the_same),
         WITH_ENVIRONMENT(example__is_read),

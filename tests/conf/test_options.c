@@ -112,16 +112,24 @@ static void options__have_defaults_that_they_accept_and_show(void **state)
     }
 }
 
-static void options__that_reload_are_those_of_the_server_and_of_sync(void **state)
+static void options__that_reload_are_not_those_of_the_store(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < SECTIONS; s++) {
-        size_t count;
-        const struct option *o = options_of(sections[s], &count);
-        for (size_t i = 0; i < count; i++)
-            assert_true(!o[i].reload || sections[s] == OPTION_SERVER ||
-                        sections[s] == OPTION_SYNC || sections[s] == OPTION_TOKEN); // conf_adopt
-    }
+    size_t count;
+    const struct option *o = options_of(OPTION_STORE, &count);
+    for (size_t i = 0; i < count; i++)
+        assert_false(o[i].reload); // conf_adopt
+}
+
+// What the ring is made of, and where versions belong.
+static void options__that_reload_are_all_of_a_partition_but_what_it_holds(void **state)
+{
+    (void)state;
+    size_t count;
+    const struct option *o = options_of(OPTION_PARTITION, &count);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(o[i].reload,
+                         strcmp(o[i].name, "database") != 0 && strcmp(o[i].name, "weight") != 0);
 }
 
 static void options__that_are_secret_are_passwords(void **state)
@@ -367,7 +375,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(options__have_a_help_of_one_sentence),
         cmocka_unit_test(options__have_names_of_their_own),
         cmocka_unit_test(options__have_defaults_that_they_accept_and_show),
-        cmocka_unit_test(options__that_reload_are_those_of_the_server_and_of_sync),
+        cmocka_unit_test(options__that_reload_are_not_those_of_the_store),
+        cmocka_unit_test(options__that_reload_are_all_of_a_partition_but_what_it_holds),
         cmocka_unit_test(options__that_are_secret_are_passwords),
         cmocka_unit_test(option_set__holds_the_bounds_of_numbers),
         cmocka_unit_test(option_set__refuses_what_is_not_a_number),

@@ -150,6 +150,22 @@ class PartitionTls(unittest.TestCase):
                 self.assertNotEqual("up", self.state(server))
                 server.stop()
 
+    def test_what_is_trusted_changes_by_sighup(self):
+        other = tempfile.mkdtemp(prefix="sherd-tls-")
+        self.addCleanup(shutil.rmtree, other, ignore_errors=True)
+        server = self.server(tls_ca=Authority(other).certificate).start()
+        wait_until(lambda: "partition-%d is down" % NODE in server.log(), 10, "down")
+        server.configure("partition-%d" % NODE, tls_ca=self.authority.certificate)
+        server.hang_up()
+        wait_until(server.all_up, 10, "up")
+        server.configure("partition-%d" % NODE, host="127.0.0.2")  # the same server, but not its name
+        server.hang_up()
+        wait_until(lambda: self.state(server) == "down", 10, "down")
+        server.configure("partition-%d" % NODE, host="localhost")
+        server.hang_up()
+        wait_until(server.all_up, 10, "up again")
+        server.stop()
+
     def test_a_server_without_tls_is_refused(self):
         self.addCleanup(lambda: self.restart("--ssl-ca=" + self.authority.certificate, "--ssl-cert=" + self.certificate,
                                              "--ssl-key=" + self.key))

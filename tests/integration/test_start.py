@@ -10,11 +10,11 @@ import time
 import unittest
 
 from harness import (BINARY, DEFINITION, PASSWORD, SLACK, STOP_SECONDS, Server, Transaction, config_text, password_sql,
-                     shared_nodes,
-                     wait_until)
+                     shared_nodes, wait_until)
 from wire import Ended
 
 CONFIG = 78
+NO_NAME = "no.such.name.invalid"
 
 
 def definition_of(database):
@@ -130,6 +130,21 @@ class Partitions(StartTest):
         server.keys_on(2, 3, "late")
         server.stop()
 
+    def test_a_name_that_does_not_resolve_is_one_partition_that_is_down(self):
+        server = self.server({"partition-2": {"socket": None, "host": NO_NAME}})
+        server.environment["RES_OPTIONS"] = "timeout:1 attempts:1"  # where no resolver answers
+        server.start()
+        self.assertRegex(server.log(), "warn .*partition-2 is down: the name %s cannot be resolved: " % NO_NAME)
+        self.assertNotIn("partition-1", server.log())
+        self.assertEqual(503, server.request("GET", "/readyz?partition=2").status)
+        for i in range(20):
+            self.assertEqual(201, server.put("named-%d" % i, b"v").status)
+            self.assertEqual(200, server.get("named-%d" % i).status)
+        server.configure("partition-2", socket=self.nodes.socket(2), host=None)
+        server.hang_up()
+        wait_until(server.all_up, 5, "partition 2 up")
+        server.stop()
+
     def test_no_partition_at_all_is_only_a_warning(self):
         away = {"socket": "/nonexistent/mariadb.sock"}
         server = self.server({"partition-1": away, "partition-2": {"socket": None, "host": "127.0.0.1",
@@ -240,16 +255,12 @@ class Configuration(StartTest):
         self.assertEqual(200, first.request("GET", "/livez").status)
         first.stop()
 
-    def test_a_name_that_is_no_address_is_exit_1(self):
-        for overrides, words in (({"server": {"listen": "no.such.name.invalid:80", "insecure": "yes"}},
-                                  "listen = no.such.name.invalid:80"),
-                                 ({"partition-2": {"socket": None, "host": "no.such.name.invalid"}},
-                                  "partition-2: host no.such.name.invalid")):
-            server = self.server(overrides)
-            server.environment["RES_OPTIONS"] = "timeout:1 attempts:1"  # where no resolver answers
-            server.launch()
-            self.assertEqual(1, server.wait_for_end(), server.log())
-            self.assertIn(words, server.log())
+    def test_a_name_to_listen_on_that_is_no_address_is_exit_1(self):
+        server = self.server({"server": {"listen": NO_NAME + ":80", "insecure": "yes"}})
+        server.environment["RES_OPTIONS"] = "timeout:1 attempts:1"  # where no resolver answers
+        server.launch()
+        self.assertEqual(1, server.wait_for_end(), server.log())
+        self.assertIn("listen = %s:80" % NO_NAME, server.log())
 
     @unittest.skipUnless(has_ipv6(), "without IPv6")
     def test_ipv6(self):
@@ -364,12 +375,11 @@ class Reload(StartTest):
         server = self.server().start_up()
         before = len(server.log())
         server.configure("server", threads=1)
-        server.configure("partition-1", password="another")
+        server.configure("partition-1", database="another", weight=2)
         server.hang_up()
-        wait_until(lambda: "restart" in server.log()[before:], 5, "a line about the restart")
-        self.assertIn("threads", server.log()[before:])
-        self.assertIn("password", server.log()[before:])
-        self.assertNotIn("another", server.log()[before:].replace("another password", ""))
+        wait_until(lambda: "reloaded" in server.log()[before:], 5, "the reload")
+        for words in ("[server] threads = 1", "[partition-1] database = test_another", "[partition-1] weight = 2"):
+            self.assertIn(words + ": needs a restart", server.log()[before:])
         self.assertEqual(201, server.put("k3", b"v").status)
         server.stop()
 
@@ -410,6 +420,189 @@ class Reload(StartTest):
         server = self.server({"server": {"access_log": "/nowhere/at/all"}}).start_up()
         self.assertIn("/nowhere/at/all: No such file or directory", server.log())
         self.assertEqual(404, server.get("k").status)
+        server.stop()
+
+
+class Load:
+    """Clients that read and write both partitions until they are told to stop; what they were answered."""
+
+    def __init__(self, server):
+        self.server = server
+        self.keys = server.keys_on(1, 3, "load") + server.keys_on(2, 3, "load")
+        self.statuses = []
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(6)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, number):
+        with self.server.wire() as wire:
+            while not self.stopping.is_set():
+                for key in self.keys:
+                    for method, headers in (("GET", {}), ("PUT", {}), ("PUT", {"If-Match": "*"})):
+                        body = b"by %d" % number if method == "PUT" else None
+                        self.statuses.append(wire.request(method, "/keys/" + key, body, headers).status)
+
+    def stop(self):
+        """The different answers."""
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        return set(self.statuses)
+
+
+class PartitionReload(StartTest):
+    """How partition 2 is reached changes by SIGHUP; it is also reached through TCP."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            cls.port = found.getsockname()[1]
+        cls.addClassCleanup(cls.nodes.start, 2)
+        cls.addClassCleanup(cls.nodes.stop, 2)
+        cls.nodes.stop(2)
+        cls.nodes.tool("start", 2, "--skip-networking=0", "--bind-address=127.0.0.1", "--port=%d" % cls.port)
+
+    def setUp(self):
+        self.nodes.truncate()
+        self.addCleanup(self.nodes.sql, 2, password_sql("sherd", PASSWORD))
+
+    def sessions(self):
+        """The ids of the server's sessions on node 2, each with where it comes from."""
+        rows = self.nodes.sql(2, "SELECT id, host FROM information_schema.processlist WHERE user = 'sherd'")
+        return {int(number): host for number, host in rows}
+
+    def reload(self, server, **options):
+        """Returns when all of the connections to partition 2 are others."""
+        before = self.sessions()
+        server.configure("partition-2", **options)
+        server.hang_up()
+        wait_until(lambda: len(self.sessions()) == len(before) and not self.sessions().keys() & before.keys(), 10,
+                   "other connections")
+
+    def test_a_password_changes_without_a_failed_request(self):
+        server = self.server().start_up()
+        load = Load(server)
+        for i in range(5):
+            self.nodes.sql(2, password_sql("sherd", "rotated %d" % i))
+            self.reload(server, password="rotated %d" % i)
+        self.assertLessEqual(load.stop(), {200, 201, 204})
+        self.assertGreater(len(load.statuses), 500)
+        self.assertNotIn("is down", server.log())
+        self.assertNotIn("rotated", server.log())
+        server.stop()
+
+    def test_a_user_changes(self):
+        self.nodes.sql(2, "CREATE OR REPLACE USER other IDENTIFIED BY 'its own';"
+                       "GRANT SELECT,INSERT,UPDATE,DELETE,EXECUTE ON test_sherd.* TO other")
+        self.addCleanup(self.nodes.sql, 2, "DROP USER other")
+        server = self.server().start_up()
+        server.configure("partition-2", user="other", password="its own")
+        server.hang_up()
+        wait_until(lambda: not self.sessions(), 10, "no connection of the user of before")
+        self.assertEqual(1, server.log().count("partition-2 has other settings"))
+        self.assertNotIn("partition-1 has", server.log())
+        self.assertEqual("second", self.wrote(server, b"second"))
+        server.stop()
+
+    def wrote(self, server, value):
+        """What is on node 2 after a PUT."""
+        key = server.keys_on(2, 1, "wrote")[0]
+        self.assertEqual(204, server.put(key, value).status)
+        return self.nodes.sql(2, "SELECT v FROM pairs WHERE k = '%s'" % key)[0][0]
+
+    def test_a_partition_moves_without_a_failed_request(self):
+        server = self.server().start_up()
+        self.assertEqual({"localhost"}, set(self.sessions().values()))
+        load = Load(server)
+        for host in ("127.0.0.1", "localhost"):  # a number, a name
+            self.reload(server, socket=None, host=host, port=self.port)
+            self.assertEqual({"127.0.0.1"}, {client.split(":")[0] for client in self.sessions().values()})
+            self.reload(server, socket=self.nodes.socket(2), host=None, port=None)
+            self.assertEqual({"localhost"}, set(self.sessions().values()))
+        self.assertLessEqual(load.stop(), {200, 201, 204})
+        self.assertNotIn("is down", server.log())
+        self.assertEqual("moved", self.wrote(server, b"moved"))
+        server.stop()
+
+    def test_a_statement_under_way_ends_first(self):
+        server = self.server({"store": {"timeout": "20s"}}).start_up()
+        key = server.keys_on(2, 1, "busy")[0]
+        transaction = Transaction(self.nodes, 2)
+        self.addCleanup(transaction.end)
+        transaction.run("BEGIN; UPDATE pairs SET v = 'x' WHERE k = '%s'" % key)
+        before = self.sessions()
+        with server.wire() as wire:
+            wire.send(b"PUT /keys/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nafter" % key.encode())
+            waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+            wait_until(lambda: self.nodes.sql(2, waiting), 5, "the PUT waits")
+            server.configure("partition-2", socket=None, host="127.0.0.1", port=self.port)
+            server.hang_up()
+            wait_until(lambda: len(before.keys() & self.sessions().keys()) == 1, 5, "only the busy one is left")
+            transaction.run("ROLLBACK")
+            self.assertEqual(204, wire.response().status)
+        wait_until(lambda: not before.keys() & self.sessions().keys(), 5, "none is left")
+        self.assertEqual(b"after", server.get(key).body)
+        server.stop()
+
+    def test_a_mistake_is_mended_while_it_is_tried(self):
+        server = self.server().start_up()
+        count = len(self.sessions())
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(5 * SLACK)
+            server.configure("partition-2", socket=None, host="127.0.0.1", port=silent.getsockname()[1])
+            server.hang_up()
+            with silent.accept()[0]:
+                server.configure("partition-2", socket=self.nodes.socket(2), host=None, port=None)
+                server.hang_up()
+                wait_until(lambda: len(self.sessions()) == count, 5, "all connections")
+        wait_until(server.all_up, 5, "partition 2 up")
+        self.assertEqual("mended", self.wrote(server, b"mended"))
+        server.stop()
+
+    def test_a_wrong_password_is_a_partition_that_is_down_until_it_is_right(self):
+        server = self.server().start_up()
+        server.configure("partition-2", password="not it")
+        server.hang_up()
+        wait_until(lambda: "partition-2 is down: Access denied" in server.log(), 5, "down")
+        self.assertEqual(503, server.request("GET", "/readyz?partition=2").status)
+        self.assertEqual({201}, {server.put("without-%d" % i, b"v").status for i in range(20)})
+        server.configure("partition-2", password=PASSWORD)
+        server.hang_up()
+        wait_until(server.all_up, 5, "partition 2 up")
+        self.assertNotIn("not it", server.log())
+        server.stop()
+
+    def test_a_name_that_does_not_resolve_is_a_partition_that_is_down(self):
+        server = self.server()
+        server.environment["RES_OPTIONS"] = "timeout:1 attempts:1"  # where no resolver answers
+        server.start_up()
+        server.configure("partition-2", socket=None, host=NO_NAME)
+        server.hang_up()
+        wait_until(lambda: "partition-2 is down: the name %s cannot be resolved: " % NO_NAME in server.log(), 5, "down")
+        self.assertEqual({201}, {server.put("nameless-%d" % i, b"v").status for i in range(20)})
+        server.stop()
+
+    def test_a_file_of_tls_that_cannot_be_read_changes_nothing(self):
+        server = self.server().start_up()
+        before = self.sessions()
+        server.configure("partition-2", socket=None, host="localhost", port=self.port, tls="required", tls_ca="missing")
+        server.hang_up()
+        wait_until(lambda: "the old configuration stays" in server.log(), 5, "a line")
+        self.assertRegex(server.log(), "error .*partition-2: .*/missing: No such file")
+        self.assertTrue(server.all_up())
+        self.assertEqual(before, self.sessions())
+        server.stop()
+
+    def test_the_same_settings_disturb_no_connection(self):
+        server = self.server().start_up()
+        before = self.sessions()
+        server.hang_up()
+        wait_until(lambda: "configuration reloaded" in server.log(), 5, "the reload")
+        self.assertEqual(200, server.request("GET", "/readyz").status)
+        self.assertEqual(before, self.sessions())
         server.stop()
 
 

@@ -1077,11 +1077,13 @@ class TestReports(SyncTest):
                                   stderr=subprocess.PIPE, timeout=60 * SLACK, check=False)
         self.assertEqual(done.returncode, CONFIG, done)
 
-    def test_a_host_that_has_no_address(self):
-        self.configure(**{"partition-2": {"socket": None, "host": "no.such.name.invalid"}})
-        done = self.run_sync()
+    def test_a_name_that_does_not_resolve_is_one_partition_that_is_away(self):
+        self.put(1, "key")
+        self.configure(3, **{"partition-2": {"socket": None, "host": "no.such.name.invalid"}})
+        done = self.run_sync(RES_OPTIONS="timeout:1 attempts:1")  # where no resolver answers
         self.assertEqual(done.code, BUSY)
-        self.assertIn("partition-2: host no.such.name.invalid", done.err)
+        self.assertIn("partition-2: the name no.such.name.invalid cannot be resolved: ", done.err)
+        self.assertEqual(self.value(3, "key"), b"value")
 
     def test_what_is_for_tests_is_nothing_in_production(self):
         for environment in ({"SHERD_SYNC_STATEMENTS": "1"}, {"SHERD_SYNC_DIE_AT": "1"}):
