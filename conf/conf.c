@@ -228,9 +228,9 @@ static unsigned count_weighed(const struct reading *r)
 static void check_weights(struct reading *r)
 {
     if (r->conf->store.partitions && count_weighed(r) == 0 && !faults_any(&r->faults))
-        bytes_append_text(complain(r, given(r, PLACE_STORE, "partitions"), PLACE_STORE,
-                                   "partitions"),
-                          "none has a weight; at least one with weight = 1");
+        bytes_append_text(
+            complain(r, given(r, PLACE_STORE, "partitions"), PLACE_STORE, "partitions"),
+            "none has a weight; at least one with weight = 1");
 }
 
 static void check_write_acks(struct reading *r)

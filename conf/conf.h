@@ -37,7 +37,7 @@ struct conf_partition {
     char *tls_ca;          // absolute; there when TLS is required
     char *tls_certificate; // absolute, or NULL: what the client shows
     char *tls_key;         // absolute; there with the certificate
-    unsigned weight; // 0 = it leaves the store, or has left it
+    unsigned weight;       // 0 = it leaves the store, or has left it
 };
 
 // conf_partition_exists: a section with `weight = 0` and no server keeps the number of a partition

@@ -203,13 +203,13 @@ static void status(struct request *r)
     for (unsigned id = 1; id <= all->conf->store.partitions; id++)
         json_array_append_new(partitions, status_partition(all, r->worker, id));
     double uptime = (double)(clock_unix_us() - all->started_us) / 1e6;
-    document_append_json(&body, json_pack("{s:s, s:s, s:f, s:i, s:I, s:i, s:i, s:o, s:o}", "version",
-                                          SHERD_VERSION, "mode", all->conf->test ? "test" : "live",
-                                          "uptime_seconds", uptime, "threads", (int)all->count,
-                                          "clients", (json_int_t)SUM_STATS(all, clients), "slots",
-                                          SLOT_COUNT, "replicas", (int)ring_replicas(store_ring(r->worker->store)),
-                                          "placement",
-                                          status_placement(r->worker), "partitions", partitions));
+    document_append_json(
+        &body,
+        json_pack("{s:s, s:s, s:f, s:i, s:I, s:i, s:i, s:o, s:o}", "version", SHERD_VERSION, "mode",
+                  all->conf->test ? "test" : "live", "uptime_seconds", uptime, "threads",
+                  (int)all->count, "clients", (json_int_t)SUM_STATS(all, clients), "slots",
+                  SLOT_COUNT, "replicas", (int)ring_replicas(store_ring(r->worker->store)),
+                  "placement", status_placement(r->worker), "partitions", partitions));
     bytes_append_char(&body, '\n');
     answer(r, 200, "application/json", &body);
     bytes_fini(&body);

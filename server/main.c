@@ -25,6 +25,7 @@
 #include "server/tls.h"
 #include "server/worker.h"
 #include "store/connection.h"
+#include "store/placing.h"
 
 enum {
     FIRST_LOOK_MS = 2000, // how long the start waits for partitions before it goes on without them
@@ -503,20 +504,24 @@ static int start(struct conf *conf, const sigset_t *signals, const char *path)
     unsigned threads = thread_count(conf);
     struct workers *all = calloc(1, sizeof *all + sizeof all->worker[0] * threads);
     struct outlook_shared *shared = NULL;
+    struct placing_shared *placing = NULL;
     int code = EXIT_OTHER;
     if (all)
         workers_init(all);
-    if (!all || outlook_shared_new(CONF_PARTITIONS_MAX, &shared)) {
+    if (!all || outlook_shared_new(CONF_PARTITIONS_MAX, &shared) ||
+        placing_shared_new(threads, &placing)) {
         log_write(LOG_ERROR, "out of memory");
     } else {
         all->conf = conf;
         all->shared = shared;
+        all->placing = placing;
         all->count = threads;
         all->started_us = clock_unix_us();
         code = serve(all, signals, path);
     }
     workers_free(&all);
     outlook_shared_free(&shared);
+    placing_shared_free(&placing);
     return code;
 }
 

@@ -343,7 +343,8 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
                                           .connections = all->conf->store.connections,
                                           .speaks = number == 0,
                                           .leads = number == 0,
-                                          .reports = number == 0};
+                                          .placing = all->placing,
+                                          .thread = number};
     enum error error = store_new(w->base, &options, &w->store);
     return error ? error : worker_listen(w);
 }

@@ -63,6 +63,7 @@ struct workers {
     struct conf *conf; // what SIGHUP changes, only under the lock: all but its `store` part
     pthread_mutex_t reload_lock; // workers keep what they need of it, in worker->limits and store
     struct outlook_shared *shared;
+    struct placing_shared *placing;
     struct sockaddr_storage listen;
     int listen_len;
     int64_t started_us; // clock_unix_us

@@ -149,9 +149,11 @@ static void end(struct operation *operation, const struct outcome *outcome)
 
 static void end_part(struct batch *b, enum error error)
 {
-    struct outcome outcome = {
-        .error = error, .partition = b->options.id, .retry_after = 1, .refusing = b->refusing,
-        .moved = b->moved};
+    struct outcome outcome = {.error = error,
+                              .partition = b->options.id,
+                              .retry_after = 1,
+                              .refusing = b->refusing,
+                              .moved = b->moved};
     for (size_t i = b->part.begin; i < b->part.end; i++)
         end(b->operation[i], &outcome);
 }
@@ -496,7 +498,7 @@ static struct query_terms terms_of(const struct batch *b)
                                 .divert = session->divert,
                                 .least_us = session->raised ? clock.floor_us : 0,
                                 .most_us = most_us + SESSION_CEILING_MS * INT64_C(1000),
-                                .epoch = *b->options.epoch};
+                                .epoch = session->epoch};
 }
 
 static void build_write(struct batch *b, struct operation *const *first, size_t count)

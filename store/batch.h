@@ -34,7 +34,6 @@ struct batch_options {
     // clock_ms until which statements do not wait for locks, because one was found held for long;
     // shared by the batches of a partition.
     int64_t *hurry_until;
-    const uint64_t *epoch; // of the placement by which operations come here
 };
 
 // batch_new makes an empty batch.

@@ -58,7 +58,7 @@ struct listing {
     unsigned restarts;
     uint64_t epoch; // of the placement by which it was planned
     bool wide;      // there are homes that are not usual
-    bool *usual; // [sources], by id of the home - 1
+    bool *usual;    // [sources], by id of the home - 1
     uint16_t *missing;
     unsigned missing_count;
     unsigned sources;
@@ -143,7 +143,8 @@ static void on_answer(struct connection *connection, const struct answer *answer
         s->asked_again = true;
         ask(s);
     } else {
-        bool planned = l->epoch == store_placement(l->store)->epoch;
+        bool planned = l->epoch == store_placement(l->store)->epoch &&
+                       !outlook_outdated(store_outlook(l->store));
         enum error error =
             planned && answer && !answer->error ? read_page(s, connection) : ERROR_UNAVAILABLE;
         if (error)
@@ -306,7 +307,7 @@ static void plan(struct listing *l)
             l->missing[l->missing_count++] = (uint16_t)s->id;
     }
     miss_unknown(l);
-    if (l->missing_count >= ring_replicas(store_ring(l->store)))
+    if (l->missing_count >= outlook_replicas(outlook))
         fail(l, l->missing[0], ERROR_UNAVAILABLE);
 }
 

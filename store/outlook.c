@@ -40,6 +40,7 @@ struct outlook {
     const struct layout *layout; // NULL: all partitions are members
     const struct ring *ring;     // by which they own
     unsigned partitions;
+    uint64_t latest; // the highest epoch that a member shows
     struct outlook_shared *shared;
     uint64_t floor;
     int64_t fresh_until; // clock_ms; every partition that is up has spoken since
@@ -78,9 +79,14 @@ static void renew_freshness(struct outlook *o)
 {
     o->fresh_until = INT64_MAX;
     o->unheard = 0;
+    o->latest = 0;
     for (unsigned i = 0; i < o->partitions; i++) {
         o->unheard += o->view[i].member && !o->view[i].up && !o->view[i].heard;
         int64_t until = o->view[i].known_at + OUTLOOK_FRESH_MS;
+        if (!o->view[i].member)
+            continue;
+        if (o->view[i].up && o->view[i].epoch > o->latest)
+            o->latest = o->view[i].epoch;
         if (o->view[i].up && until < o->fresh_until)
             o->fresh_until = o->view[i].known_at ? until : 0;
     }
@@ -118,14 +124,19 @@ void outlook_refusing(struct outlook *o, unsigned id)
     view_of(o, id)->refusing_until = clock_ms() + REFUSING_MS;
 }
 
-void outlook_hear_begin(struct outlook *o, unsigned id)
+static void forget_held(struct outlook *o, unsigned id)
 {
     uint64_t *held = held_by(o, id);
-    o->speaker = id;
     for (unsigned target = 1; target <= o->partitions; target++)
         o->holders[target - 1] -= held[target - 1] != 0;
     memset(held, 0, o->partitions * sizeof *held);
     view_of(o, id)->held_us = 0;
+}
+
+void outlook_hear_begin(struct outlook *o, unsigned id)
+{
+    o->speaker = id;
+    forget_held(o, id);
     view_of(o, id)->marked = 0;
 }
 
@@ -164,6 +175,8 @@ enum error outlook_hear(struct outlook *o, const struct watch *w)
             hear_of_mark(view_of(o, o->speaker), w->marked);
         return ERROR_NONE;
     case WATCH_DIVERT:
+        if (!view_of(o, o->speaker)->member)
+            return ERROR_NONE; // what it has counts for nothing
         if (ours && held_by(o, o->speaker)[w->id - 1] == 0) {
             held_by(o, o->speaker)[w->id - 1] = w->version ? w->version : 1;
             o->holders[w->id - 1]++;
@@ -208,7 +221,7 @@ static void renew_clocks(struct outlook *o)
 void outlook_hear_end(struct outlook *o, int64_t sent_us, int64_t heard_us)
 {
     struct view *v = view_of(o, o->speaker);
-    v->known_at = clock_ms();
+    v->known_at = clock_ms() - (heard_us - sent_us) / 1000; // the answer may have lain there long
     v->heard = true;
     v->offset_us = o->speaker_us - (sent_us + (heard_us - sent_us) / 2);
     v->offset_max_us = o->speaker_us - sent_us;
@@ -236,8 +249,8 @@ static bool has_its_slots(const struct outlook *o, unsigned id)
     uint32_t ring = see(o, id)->ring;
     if (!l)
         return ring == o->fingerprint[id - 1];
-    return id <= l->last && (ring == l->fingerprint[id - 1] ||
-                             (l->before && ring == l->before[id - 1]));
+    return id <= l->last &&
+           (ring == l->fingerprint[id - 1] || (l->before && ring == l->before[id - 1]));
 }
 
 bool outlook_trusted(const struct outlook *o, unsigned id)
@@ -261,9 +274,24 @@ bool outlook_all_blank(const struct outlook *o)
     return true;
 }
 
+void outlook_shows(struct outlook *o, unsigned id, uint64_t epoch)
+{
+    struct view *v = view_of(o, id);
+    if (epoch > v->epoch)
+        v->epoch = epoch;
+    renew_freshness(o);
+}
+
 uint64_t outlook_epoch(const struct outlook *o, unsigned id)
 {
     return see(o, id)->epoch;
+}
+
+// While the placement changes, both sides are asked anyway: the next epoch makes no difference.
+bool outlook_outdated(const struct outlook *o)
+{
+    uint64_t epoch = o->layout ? o->layout->placement.epoch : 0;
+    return o->layout && o->latest > epoch + (o->layout->other != NULL);
 }
 
 bool outlook_fresh(const struct outlook *o)
@@ -276,9 +304,11 @@ bool outlook_changes(const struct outlook *o)
     return o->layout && o->layout->other;
 }
 
-const struct ring *outlook_ring(const struct outlook *o)
+unsigned outlook_replicas(const struct outlook *o)
 {
-    return o->ring;
+    unsigned now = ring_replicas(o->ring);
+    unsigned other = outlook_changes(o) ? ring_replicas(o->layout->other) : now;
+    return other < now ? other : now;
 }
 
 uint64_t outlook_holds(const struct outlook *o, unsigned id, unsigned target)
@@ -368,7 +398,7 @@ bool outlook_usual(const struct outlook *o, unsigned home)
 {
     int64_t now = clock_ms();
     return takes_writes(o, home, now) && o->holders[home - 1] == 0 && now < o->fresh_until &&
-           outlook_trusted(o, home) && !diverted_lately(o, home, now);
+           !outlook_outdated(o) && outlook_trusted(o, home) && !diverted_lately(o, home, now);
 }
 
 static bool moves(const struct outlook *o, unsigned slot)
@@ -589,8 +619,11 @@ enum error outlook_place(struct outlook *o, const struct layout *layout)
         return error;
     o->layout = layout;
     o->ring = layout->now;
-    for (unsigned id = 1; id <= o->partitions; id++)
+    for (unsigned id = 1; id <= o->partitions; id++) {
         view_of(o, id)->member = placement_has(&layout->placement, id);
+        if (!view_of(o, id)->member)
+            forget_held(o, id);
+    }
     renew_clocks(o);
     renew_freshness(o);
     return ERROR_NONE;

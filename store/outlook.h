@@ -70,8 +70,16 @@ void outlook_hear_end(struct outlook *outlook, int64_t sent_us, int64_t heard_us
 // outlook_stranger tells whether partition `id` is of another store: then it is as if it were down.
 void outlook_stranger(struct outlook *outlook, unsigned id, bool stranger);
 
+// outlook_shows notes that partition `id` shows an epoch, which was learned in another way than by
+// hearing it.
+void outlook_shows(struct outlook *outlook, unsigned id, uint64_t epoch);
+
 // outlook_epoch returns the epoch that partition `id` showed last; 0 for none.
 uint64_t outlook_epoch(const struct outlook *outlook, unsigned id);
+
+// outlook_outdated: a member shows a later epoch than the one that counts here, and what that one
+// changes is not known: somebody else may own a key.
+bool outlook_outdated(const struct outlook *outlook);
 
 // outlook_fresh: every partition that is up has spoken lately.
 bool outlook_fresh(const struct outlook *outlook);
@@ -160,6 +168,7 @@ bool outlook_knows(const struct outlook *outlook, unsigned slot, unsigned id);
 // outlook_changes is true while the placement changes: what a key's home has is not all.
 bool outlook_changes(const struct outlook *outlook);
 
-const struct ring *outlook_ring(const struct outlook *outlook);
+// outlook_replicas returns how many owners a slot has at least.
+unsigned outlook_replicas(const struct outlook *outlook);
 
 #endif

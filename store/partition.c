@@ -341,8 +341,7 @@ enum error partition_new(struct event_base *base, const struct partition_options
     const struct batch_options batch_options = {.id = options->pool.partition->id,
                                                 .limit = options->batch,
                                                 .max_value = options->max_value,
-                                                .hurry_until = &p->hurry_until,
-                                                .epoch = options->epoch};
+                                                .hurry_until = &p->hurry_until};
     p->options = *options;
     p->events = *events;
     for (int i = 0; i < DIRECTIONS; i++)

@@ -30,7 +30,6 @@ struct partition_options {
     unsigned batch;   // operations in one statement, at most
     size_t max_value; // bytes
     unsigned queue;   // operations waiting, at most
-    const uint64_t *epoch; // as in struct batch_options
 };
 
 struct partition_events {

@@ -14,6 +14,7 @@
 
 enum {
     REPORT_MS = 2000,
+    REPORT_LOOK_MS = 100, // what is new is reported sooner
     PATIENCE_MS = 500, // sync gives a placement to all members; who has not got it by then was away
 };
 
@@ -24,6 +25,7 @@ struct errand {
     struct partition_request request;
     struct bytes sql;
     bool under_way;
+    bool last; // nothing comes behind it
 };
 
 // What is known of a partition, by id - 1.
@@ -45,12 +47,16 @@ struct placing {
     struct layout *next;   // that is known; NULL = none
     struct event report;
     uint64_t server;     // our id in `servers`
+    int64_t reported_ms; // clock_ms
+    uint64_t reported_epoch;
+    struct bytes reported; // ids, as they were told
     bool left;
     unsigned partitions;
     struct seen seen[]; // [partitions]
 };
 
 static void renew(struct placing *p);
+static void end_report(struct errand *e);
 
 // ---------------------------------------------------------------- errands
 
@@ -96,6 +102,8 @@ static void on_told(struct connection *connection, const struct answer *answer, 
     (void)connection;
     (void)answer; // what was not done is done the next time
     e->under_way = false;
+    if (e->placing->left && !e->last)
+        end_report(e);
 }
 
 // ---------------------------------------------------------------- a new epoch
@@ -144,8 +152,9 @@ static void adopt(struct placing *p)
         say_members(&p->layout->placement);
         say_missing(p);
     }
-    if (p->options.reports)
-        event_active(&p->report, EV_TIMEOUT, 0);
+    if (p->options.shared)
+        atomic_store(&p->options.shared->thread[p->options.thread].epoch,
+                     p->layout->placement.epoch);
 }
 
 // all_show: no member that is up could still take writes by an older epoch.
@@ -157,6 +166,17 @@ static bool all_show(const struct placing *p, const struct placement *placement)
             (!s->heard || s->epoch < placement->epoch))
             return false;
     }
+    return true;
+}
+
+// all_heard: no partition could come yet with a later placement than the first that this server is
+// to work by.
+static bool all_heard(const struct placing *p)
+{
+    for (unsigned id = 1; id <= p->partitions; id++)
+        if (!p->seen[id - 1].heard &&
+            pool_state(partition_pool(store_partition(p->store, id))) != POOL_DOWN)
+            return false;
     return true;
 }
 
@@ -185,6 +205,7 @@ static void take(struct placing *p, unsigned id, const struct placement *placeme
         return;
     if (p->seen[id - 1].epoch < placement->epoch)
         p->seen[id - 1].epoch = placement->epoch;
+    outlook_shows(store_outlook(p->store), id, placement->epoch);
     if (placement->epoch > latest(p) && layout_new(placement, &layout) == ERROR_NONE) {
         layout_free(&p->next);
         p->next = layout; // without memory: with the next watch
@@ -225,7 +246,7 @@ static void give_first(struct placing *p)
     members_of_conf(p->options.conf, &placement.now);
     for (unsigned id = p->partitions; id >= 1; id--) {
         const struct seen *s = &p->seen[id - 1];
-        if (placement.now.weight[id - 1] == 0)
+        if (!conf_partition_exists(&p->options.conf->partition[id - 1]))
             continue;
         if (!is_up(p, id) || !s->heard || s->epoch)
             return;
@@ -269,7 +290,8 @@ static void catch_up(struct placing *p)
 // renew does what follows from what is known.
 static void renew(struct placing *p)
 {
-    if (p->next && (p->layout->placement.epoch == 0 || all_show(p, &p->next->placement)))
+    bool first = p->layout->placement.epoch == 0;
+    if (p->next && (!first || all_heard(p)) && all_show(p, &p->next->placement))
         adopt(p);
     if (p->options.leads && latest(p))
         catch_up(p);
@@ -302,65 +324,121 @@ void placing_heard(struct placing *p, unsigned id, const struct watch *watch)
 
 // ---------------------------------------------------------------- telling of this server
 
-static void append_reached(const struct placing *p, struct bytes *out)
+static bool reports(const struct placing *p)
 {
-    bool reached[CONF_PARTITIONS_MAX] = {false};
-    for (unsigned id = 1; id <= p->partitions; id++)
-        reached[id - 1] = is_up(p, id) && !p->seen[id - 1].stranger;
-    gone_format(reached, out);
+    return p->options.shared && p->options.thread == 0;
 }
 
-static void report_to(struct placing *p, unsigned id, struct slice host, struct slice reached)
+void placing_up(struct placing *p, unsigned id, bool up)
+{
+    if (p->options.shared)
+        atomic_store(&p->options.shared->thread[p->options.thread].up[id - 1], up);
+}
+
+// sum_up finds out what all threads know.
+static uint64_t sum_up(const struct placing *p, struct bytes *reached)
+{
+    const struct placing_shared *shared = p->options.shared;
+    bool up[CONF_PARTITIONS_MAX] = {false};
+    uint64_t epoch = UINT64_MAX;
+    for (unsigned id = 1; id <= p->partitions; id++)
+        up[id - 1] = !p->seen[id - 1].stranger;
+    for (unsigned i = 0; i < shared->threads; i++) {
+        uint64_t its = atomic_load(&shared->thread[i].epoch);
+        epoch = its < epoch ? its : epoch;
+        for (unsigned id = 1; id <= p->partitions; id++)
+            up[id - 1] &= atomic_load(&shared->thread[i].up[id - 1]);
+    }
+    gone_format(up, reached);
+    return epoch;
+}
+
+static void report_to(struct placing *p, unsigned id, struct slice host)
 {
     struct errand *e = &p->seen[id - 1].report;
     const struct query_server server = {.id = p->server,
                                         .host = host,
                                         .pid = (unsigned)getpid(),
                                         .version = SLICE(SHERD_VERSION),
-                                        .epoch = p->layout->placement.epoch,
-                                        .reaches = reached};
+                                        .epoch = p->reported_epoch,
+                                        .reaches = bytes_slice(&p->reported)};
     if (p->seen[id - 1].stranger || !begin(e))
         return;
-    if (p->left)
-        query_report_end(&e->sql, p->server);
-    else
-        query_report(&e->sql, &server);
+    query_report(&e->sql, &server);
     send_errand(e, on_told);
 }
 
 static void report(struct placing *p)
 {
-    struct bytes reached = {0};
     char host[256] = "";
     gethostname(host, sizeof host - 1);
-    append_reached(p, &reached);
-    for (unsigned id = 1; id <= p->partitions && !bytes_failed(&reached); id++)
-        report_to(p, id, slice_of(host), bytes_slice(&reached));
-    bytes_fini(&reached);
+    for (unsigned id = 1; id <= p->partitions; id++)
+        report_to(p, id, slice_of(host));
+    p->reported_ms = clock_ms();
+}
+
+// is_news tells whether what the threads know is something else than was told, and takes it.
+static bool is_news(struct placing *p)
+{
+    struct bytes reached = {0};
+    uint64_t epoch = sum_up(p, &reached);
+    bool news =
+        !bytes_failed(&reached) && (epoch != p->reported_epoch ||
+                                    !slice_equal(bytes_slice(&reached), bytes_slice(&p->reported)));
+    if (news) {
+        bytes_fini(&p->reported);
+        p->reported = reached;
+        p->reported_epoch = epoch;
+    } else {
+        bytes_fini(&reached);
+    }
+    return news;
 }
 
 static void on_report(evutil_socket_t fd, short what, void *context)
 {
-    static const struct timeval pause = {REPORT_MS / 1000, REPORT_MS % 1000 * 1000};
     struct placing *p = context;
     (void)fd;
     (void)what;
-    if (p->left)
+    if (!p->left && (is_news(p) || clock_ms() - p->reported_ms >= REPORT_MS))
+        report(p);
+}
+
+static void end_report(struct errand *e)
+{
+    if (!begin(e))
         return;
-    report(p);
-    evtimer_add(&p->report, &pause);
+    e->last = true;
+    query_report_end(&e->sql, e->placing->server);
+    send_errand(e, on_told);
 }
 
 void placing_leave(struct placing *p)
 {
-    if (!p->options.reports || p->left)
+    if (!reports(p) || p->left)
         return;
     p->left = true;
-    evtimer_del(&p->report);
-    report(p);
+    event_del(&p->report);
+    for (unsigned i = 0; i < p->partitions; i++)
+        end_report(&p->seen[i].report); // or on_told does
 }
 
 // ---------------------------------------------------------------- life
+
+enum error placing_shared_new(unsigned threads, struct placing_shared **shared)
+{
+    *shared = calloc(1, sizeof **shared + threads * sizeof(*shared)->thread[0]);
+    if (!*shared)
+        return ERROR_MEMORY;
+    (*shared)->threads = threads;
+    return ERROR_NONE;
+}
+
+void placing_shared_free(struct placing_shared **shared)
+{
+    free(*shared);
+    *shared = NULL;
+}
 
 static void init_errand(struct errand *e, struct placing *p, unsigned id)
 {
@@ -379,6 +457,7 @@ static enum error begin_layout(struct placing *p)
 enum error placing_new(struct event_base *base, struct store *store,
                        const struct placing_options *options, struct placing **placing)
 {
+    static const struct timeval look = {0, REPORT_LOOK_MS * 1000};
     unsigned partitions = options->conf->store.partitions;
     struct placing *p = calloc(1, sizeof *p + sizeof p->seen[0] * partitions);
     *placing = p;
@@ -388,7 +467,7 @@ enum error placing_new(struct event_base *base, struct store *store,
     p->options = *options;
     p->partitions = partitions;
     p->server = random_below(UINT32_MAX) + 1ull;
-    evtimer_assign(&p->report, base, on_report, p);
+    event_assign(&p->report, base, -1, EV_PERSIST, on_report, p);
     for (unsigned i = 0; i < partitions; i++) {
         init_errand(&p->seen[i].ask, p, i + 1);
         init_errand(&p->seen[i].give, p, i + 1);
@@ -397,8 +476,8 @@ enum error placing_new(struct event_base *base, struct store *store,
     enum error error = begin_layout(p);
     if (error)
         placing_free(placing);
-    else if (options->reports)
-        event_active(&p->report, EV_TIMEOUT, 0);
+    else if (reports(p))
+        event_add(&p->report, &look);
     return error;
 }
 
@@ -419,6 +498,7 @@ void placing_free(struct placing **placing)
         fini_errand(&p->seen[i].give);
         fini_errand(&p->seen[i].report);
     }
+    bytes_fini(&p->reported);
     layout_free(&p->layout);
     layout_free(&p->next);
     free(p);

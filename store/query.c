@@ -560,11 +560,11 @@ static void append_placement(struct bytes *sql, const char *how, const struct pl
 void query_place(struct bytes *sql, const struct placement *placement)
 {
     append_placement(sql, "INSERT", placement);
-    bytes_append_text(
-        sql, " ON DUPLICATE KEY UPDATE " IF_LATER("phase") IF_LATER("members") IF_LATER("replicas")
-                 IF_LATER("other_members") IF_LATER("other_replicas") IF_LATER("gone")
-                     IF_LATER("since") "epoch=IF(placement.store=VALUES(store),"
-                                       "GREATEST(epoch,VALUES(epoch)),epoch)");
+    bytes_append_text(sql, " ON DUPLICATE KEY UPDATE " IF_LATER("phase") IF_LATER("members")
+                               IF_LATER("replicas") IF_LATER("other_members")
+                                   IF_LATER("other_replicas") IF_LATER("gone")
+                                       IF_LATER("since") "epoch=IF(placement.store=VALUES(store),"
+                                                         "GREATEST(epoch,VALUES(epoch)),epoch)");
 }
 
 void query_place_first(struct bytes *sql, const struct placement *placement)
@@ -591,8 +591,7 @@ void query_report_end(struct bytes *sql, uint64_t id)
 
 void query_servers(struct bytes *sql, unsigned seconds)
 {
-    bytes_format(sql,
-                 "SELECT id,host,pid,epoch,reaches FROM servers WHERE seen>" NOW_MS "-%u000",
+    bytes_format(sql, "SELECT id,host,pid,epoch,reaches FROM servers WHERE seen>" NOW_MS "-%u000",
                  seconds);
 }
 

@@ -208,7 +208,8 @@ static void write_next(struct relay *r)
         return;
     }
     operation->session = (struct session){.divert = writer != r->home ? r->home : 0,
-                                          .raised = !outlook_usual(outlook, r->home)};
+                                          .raised = !outlook_usual_slot(outlook, r->slot),
+                                          .epoch = r->epoch};
     if (operation->session.divert)
         outlook_divert(outlook, r->home);
     operation->relay = r;
@@ -332,7 +333,16 @@ static void plan_again(struct relay *r)
 // is_outdated: meanwhile somebody else may have begun to own the key.
 static bool is_outdated(const struct relay *r)
 {
-    return r->epoch != store_placement(r->store)->epoch || store_woke(r->store);
+    return r->epoch != store_placement(r->store)->epoch || store_woke(r->store) ||
+           outlook_outdated(store_outlook(r->store));
+}
+
+static bool misses_who_is_up(const struct relay *r)
+{
+    for (unsigned i = 0; i < r->missing_count; i++)
+        if (outlook_is_up(store_outlook(r->store), r->missing[i]))
+            return true;
+    return false;
 }
 
 static void looked(struct relay *r)
@@ -351,6 +361,8 @@ static void looked(struct relay *r)
         end_unavailable(r, r->missing_count ? r->missing[0] : r->home);
     else if (reads)
         answer_read(r);
+    else if (misses_who_is_up(r)) // in a moment it will not decide by an older epoch any more
+        begin_again(r);
     else if (r->missing_count || !r->home_answered) // who is away may have what the condition is on
         end_unavailable(r, r->missing_count ? r->missing[0] : r->home);
     else if (may_mend(r))
@@ -399,7 +411,7 @@ static bool needs_look(const struct relay *r)
 {
     const struct operation *operation = r->operation;
     return !operation_writes(operation) ||
-           (operation->precondition && !outlook_usual(store_outlook(r->store), r->home));
+           (operation->precondition && !outlook_usual_slot(store_outlook(r->store), r->slot));
 }
 
 static struct relay *new_relay(struct store *store, struct operation *operation, unsigned children)

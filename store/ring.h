@@ -14,9 +14,9 @@
 
 struct ring;
 
-// ring_new ranks those of the partitions 1..count that have a weight: weight[i] belongs to partition
-// i + 1, and 0 means that there is no such partition; one at least has a weight. It keeps the first
-// `replicas` owners of each slot (0 or more than there are: all). ERROR_MEMORY.
+// ring_new ranks those of the partitions 1..count that have a weight: weight[i] belongs to
+// partition i + 1, and 0 means that there is no such partition; one at least has a weight. It keeps
+// the first `replicas` owners of each slot (0 or more than there are: all). ERROR_MEMORY.
 enum error ring_new(const unsigned *weight, unsigned count, unsigned replicas,
                     struct ring **ring) MUST_USE;
 
@@ -30,8 +30,8 @@ void ring_leave_out(struct ring *ring, unsigned id);
 // ring_replicas returns how many owners every slot has.
 unsigned ring_replicas(const struct ring *ring);
 
-// ring_owners returns the ids of the owners of `slot`, ring_replicas of them; the first is its home.
-// Only ring_leave_out leaves places without an owner, behind the others.
+// ring_owners returns the ids of the owners of `slot`, ring_replicas of them; the first is its
+// home. Only ring_leave_out leaves places without an owner, behind the others.
 const uint16_t *ring_owners(const struct ring *ring, unsigned slot);
 
 // ring_owns tells whether partition `id` is among the owners of `slot`.

@@ -158,10 +158,9 @@ enum error row_placement(const struct row *row, struct placement *p)
     *p = (struct placement){0};
     if (row->fields != 8 || field(row, 0).len != PLACEMENT_STORE_LEN ||
         !read_number(row, 1, &p->epoch) || p->epoch == 0 ||
-        placement_parse_phase(field(row, 2), &p->phase) ||
-        members_parse(field(row, 3), &p->now) || !read_number(row, 4, &replicas) ||
-        members_parse(field(row, 5), &p->other) || !read_number(row, 6, &other_replicas) ||
-        gone_parse(field(row, 7), p->gone))
+        placement_parse_phase(field(row, 2), &p->phase) || members_parse(field(row, 3), &p->now) ||
+        !read_number(row, 4, &replicas) || members_parse(field(row, 5), &p->other) ||
+        !read_number(row, 6, &other_replicas) || gone_parse(field(row, 7), p->gone))
         return ERROR_MALFORMED;
     bool changes = p->phase == PLACEMENT_ANNOUNCED || p->phase == PLACEMENT_MOVING;
     if (!members_any(&p->now) || changes != members_any(&p->other) ||

@@ -16,11 +16,13 @@ struct session {
     bool apply;      // the rows bring their versions
     bool raised;     // versions begin above all clocks: the key may have been written elsewhere
     unsigned divert; // the home for which the rows are taken; 0 = none
+    uint64_t epoch;  // of the placement by which the rows come here; not with `apply`
 };
 
 static inline bool session_equal(const struct session *a, const struct session *b)
 {
-    return a->apply == b->apply && a->raised == b->raised && a->divert == b->divert;
+    return a->apply == b->apply && a->raised == b->raised && a->divert == b->divert &&
+           a->epoch == b->epoch;
 }
 
 #endif

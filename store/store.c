@@ -29,8 +29,8 @@ struct claim {
 struct store {
     const struct layout *layout; // by which partitions own
     struct placing *placing;
-    uint64_t epoch;       // of the layout, for the batches
-    atomic_bool knows;    // that is not 0
+    uint64_t epoch;    // of the layout, for the batches
+    atomic_bool knows; // that is not 0
     struct event pulse;
     int64_t pulse_ms;     // clock_ms of the last one
     int64_t woke_until;   // clock_ms
@@ -57,6 +57,7 @@ static void on_partition_up(struct partition *partition, bool up, void *context)
     struct store *store = context;
     unsigned id = partition_id(partition);
     outlook_up(store->outlook, id, up);
+    placing_up(store->placing, id, up);
     if (!up && pool_silent(partition_pool(partition)))
         outlook_silent(store->outlook, id);
 }
@@ -162,7 +163,7 @@ static void dispatch(struct store *store, struct operation *operation)
         operation->on_done = end;
         store_refuse(store, operation, home);
     } else if (alone && outlook_usual_slot(store->outlook, slot)) {
-        operation->session = (struct session){0};
+        operation->session = (struct session){.epoch = store->epoch};
         store_send(store, home, operation, on_home_done);
     } else {
         relay_start(store, operation, end);
@@ -225,9 +226,8 @@ static void on_refusal(evutil_socket_t fd, short what, void *context)
     list_splice(&now, &store->refused);
     while ((link = list_shift(&now))) {
         struct operation *operation = CONTAINER_OF(link, struct operation, link);
-        const struct outcome outcome = {.error = ERROR_UNAVAILABLE,
-                                        .partition = operation->wanted,
-                                        .retry_after = 1};
+        const struct outcome outcome = {
+            .error = ERROR_UNAVAILABLE, .partition = operation->wanted, .retry_after = 1};
         operation->on_done(operation, &outcome);
     }
 }
@@ -363,7 +363,8 @@ enum error store_new(struct event_base *base, const struct store_options *option
     const struct placing_options placing = {.conf = conf,
                                             .speaks = options->speaks,
                                             .leads = options->leads,
-                                            .reports = options->reports};
+                                            .shared = options->placing,
+                                            .thread = options->thread};
     enum error error = outlook_new(NULL, partitions, options->shared, &s->outlook);
     if (!error)
         error = placing_new(base, s, &placing, &s->placing);
@@ -381,7 +382,6 @@ enum error store_new(struct event_base *base, const struct store_options *option
                      .max_packet_needed = max_packet_needed(conf),
                      .speaks = options->speaks},
             .batch = conf->store.batch,
-            .epoch = &s->epoch,
             .max_value = conf->server.max_value,
             .queue = conf->store.queue};
         error = partition_new(base, &partition_options, &events, &s->partition[i]);
@@ -439,8 +439,7 @@ void store_reload(struct store *store, const struct conf_partition *partitions)
 bool store_idle(const struct store *store)
 {
     if (!list_empty(&store->relays) || !list_empty(&store->asked) || store->claims ||
-        !list_empty(&store->again) || !list_empty(&store->refused) ||
-        !placing_idle(store->placing))
+        !list_empty(&store->again) || !list_empty(&store->refused) || !placing_idle(store->placing))
         return false;
     for (unsigned i = 0; i < store->partitions; i++)
         if (!partition_idle(store->partition[i]))

@@ -11,15 +11,17 @@
 #include "store/ring.h"
 
 struct store;
+struct placing_shared;
 
 struct store_options {
-    const struct conf *conf;       // borrowed
-    struct outlook_shared *shared; // borrowed; one for all threads of the process
-    struct hot *hot;               // the same; NULL = none
-    unsigned connections;          // to each partition
-    bool speaks;                   // logs what happens to the partitions
-    bool leads;                    // as in store/placing.h
-    bool reports;                  // the same
+    const struct conf *conf;        // borrowed
+    struct outlook_shared *shared;  // borrowed; one for all threads of the process
+    struct hot *hot;                // the same; NULL = none
+    unsigned connections;           // to each partition
+    bool speaks;                    // logs what happens to the partitions
+    bool leads;                     // as in store/placing.h
+    struct placing_shared *placing; // the same; NULL = none
+    unsigned thread;                // the same
 };
 
 // store_new makes the store of one thread on its loop and starts to connect.
@@ -78,8 +80,8 @@ void store_send(struct store *store, unsigned partition, struct operation *opera
 // silent partition down.
 bool store_woke(struct store *store);
 
-// store_again carries out an operation anew, a little later: it came under an epoch that has passed.
-// store_refuse ends it with ERROR_UNAVAILABLE, from the loop, for want of partition `id`.
+// store_again carries out an operation anew, a little later: it came under an epoch that has
+// passed. store_refuse ends it with ERROR_UNAVAILABLE, from the loop, for want of partition `id`.
 // store_ask_placement asks partition `id`, which refused a batch for its epoch, for its placement.
 void store_ask_placement(struct store *store, unsigned id);
 void store_again(struct store *store, struct operation *operation);

@@ -65,10 +65,10 @@ static void number_records(struct classes *classes, const uint16_t *record, unsi
 }
 
 enum error classes_init(struct classes *classes, const struct ring *ring, const struct ring *other,
-                        unsigned partitions)
+                        unsigned members)
 {
     unsigned owners = ring_replicas(ring) + (other ? ring_replicas(other) : 0);
-    bool one = ring_replicas(ring) == partitions;
+    bool one = !other && owners == members;
     *classes = (struct classes){.count = one, .slot = calloc(SLOT_COUNT, sizeof(uint16_t))};
     if (!classes->slot)
         return ERROR_MEMORY;

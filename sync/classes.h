@@ -13,9 +13,10 @@ struct classes {
     struct bytes table; // the class of each slot in two bytes, big-endian; empty: there is but one
 };
 
-// classes_init computes the classes of `partitions` partitions; `other` may be NULL. ERROR_MEMORY.
+// classes_init computes the classes; `ring` is one of so many members, `other` may be NULL.
+// ERROR_MEMORY.
 enum error classes_init(struct classes *classes, const struct ring *ring, const struct ring *other,
-                        unsigned partitions) MUST_USE;
+                        unsigned members) MUST_USE;
 void classes_fini(struct classes *classes);
 
 #endif

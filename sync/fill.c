@@ -58,9 +58,12 @@ static enum error fill_range(struct hand *hand, struct filling *f, const struct 
                              struct copy_at *at)
 {
     struct pass *pass = hand_pass(hand);
-    const struct copy copy = {
-        .hand = hand, .from = f->from, .to = f->to, .known = true, .repairs = true,
-        .slots = {f->slots, sizeof f->slots}};
+    const struct copy copy = {.hand = hand,
+                              .from = f->from,
+                              .to = f->to,
+                              .known = true,
+                              .repairs = true,
+                              .slots = {f->slots, sizeof f->slots}};
     enum error error;
     bytes_clear(&at->key);
     bytes_append_slice(&at->key, bytes_slice(&range->after));

@@ -169,6 +169,12 @@ int main(int argc, char **argv)
         log_write(LOG_ERROR, "%s", error_text(ERROR_MEMORY));
         return EXIT_OTHER;
     }
+    if (arguments.forget && arguments.dry_run) {
+        fprintf(
+            stderr,
+            "sherd-sync: --forget changes the store: neither --dry-run nor --plan goes with it\n");
+        return EXIT_USAGE;
+    }
     signal(SIGPIPE, SIG_IGN);
     process_hide();
     if (sodium_init() < 0 || mysql_library_init(0, NULL, NULL))

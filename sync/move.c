@@ -15,7 +15,7 @@
 enum {
     SERVER_SECONDS = 30, // a server that told nothing for so long is no more
     WAIT_MS = 10000,     // for servers to take a placement
-    REACH_MS = 3000, // for them to tell that they reach a partition
+    REACH_MS = 3000,     // for them to tell that they reach a partition
     LOOK_MS = 100,
     BEGIN_MS = 500, // more than until a server asks for the epoch, and has its answer
 };
@@ -159,7 +159,8 @@ static bool may_want(struct pass *pass)
 {
     const struct placement *p = present(pass);
     for (unsigned id = 1; id <= CONF_PARTITIONS_MAX; id++) {
-        bool there = id <= pass->partitions && conf_partition_exists(&pass->conf->partition[id - 1]);
+        bool there =
+            id <= pass->partitions && conf_partition_exists(&pass->conf->partition[id - 1]);
         if (p->now.weight[id - 1] && !there) {
             pass_trouble(pass, PASS_CONFIG,
                          "partition-%u is a member of the store, but has no server in this file: "
@@ -232,7 +233,7 @@ static bool take_back(struct pass *pass)
 // decide_settled: what the configuration wants may be something else.
 static void decide_settled(struct pass *pass)
 {
-    if (!may_want(pass) || members_equal(&present(pass)->now, &pass->wanted))
+    if (members_equal(&present(pass)->now, &pass->wanted))
         return;
     if (!pass->options.dry_run)
         join(pass);
@@ -245,13 +246,15 @@ void move_decide(struct pass *pass)
     pass->announced = present(pass)->phase == PLACEMENT_ANNOUNCED;
     if (pass->epoch == 0)
         return;
+    bool may = may_want(pass);
     switch (present(pass)->phase) {
     case PLACEMENT_SETTLED:
-        decide_settled(pass);
+        if (may)
+            decide_settled(pass);
         return;
     case PLACEMENT_ANNOUNCED:
         if (!members_equal(&present(pass)->other, &pass->wanted)) {
-            if (!pass->options.dry_run && take_back(pass))
+            if (!pass->options.dry_run && may && take_back(pass))
                 decide_settled(pass);
         } else {
             pass->mode = PASS_JOIN;
@@ -264,9 +267,8 @@ void move_decide(struct pass *pass)
         if (pass->options.dry_run || !pass_all_up(pass))
             pass->mode = PASS_MOVE;
         else
-            pass->mode = wait_for_servers(pass, pass->epoch, &present(pass)->now)
-                             ? PASS_SWEEP
-                             : PASS_MOVE;
+            pass->mode =
+                wait_for_servers(pass, pass->epoch, &present(pass)->now) ? PASS_SWEEP : PASS_MOVE;
         return;
     }
 }
@@ -280,14 +282,24 @@ static bool announce_and_switch(struct pass *pass)
     const struct members wanted = present(pass)->other;
     if (!pass->announced && !put_phase(pass, PLACEMENT_ANNOUNCED))
         return false;
-    return wait_for_servers(pass, pass->epoch, &wanted) &&
-           put_phase(pass, PLACEMENT_MOVING);
+    return wait_for_servers(pass, pass->epoch, &wanted) && put_phase(pass, PLACEMENT_MOVING);
+}
+
+// all_read: every log was read to its end by all others, or they were compared row by row.
+static bool all_read(const struct pass *pass)
+{
+    for (unsigned d = 0; d < pass->partitions; d++)
+        for (unsigned s = 0; s < pass->partitions; s++)
+            if (d != s && pass->peer[d].member && pass->peer[s].member &&
+                !pass->peer[d].reading[s].done)
+                return false;
+    return true;
 }
 
 bool move_on(struct pass *pass)
 {
-    bool well = !pass->streams_failed && !pass->verify_failed && !pass_stopped(pass) &&
-                pass_all_up(pass) && !pass->options.dry_run &&
+    bool well = all_read(pass) && !pass->streams_failed && !pass->verify_failed &&
+                !pass_stopped(pass) && pass_all_up(pass) && !pass->options.dry_run &&
                 atomic_load(&pass->counts.rejected) == 0;
     if (!well)
         return false;
@@ -307,15 +319,27 @@ bool move_on(struct pass *pass)
 
 // ---------------------------------------------------------------- giving a member up
 
+// is_reached: what a server may yet write there would be lost.
+static bool is_reached(struct pass *pass, unsigned id)
+{
+    struct servers all = {0};
+    bool reached = !read_servers(pass, &all);
+    for (size_t i = 0; i < all.count && !reached; i++) {
+        reached = all.server[i].reaches[id - 1];
+        if (reached)
+            pass_trouble(pass, PASS_BUSY,
+                         "the server on %s reaches partition-%u: stop it, or stop that partition",
+                         all.server[i].name, id);
+    }
+    free(all.server);
+    return reached;
+}
+
 static bool may_forget(struct pass *pass, unsigned id)
 {
     const struct placement *p = present(pass);
-    if (p->epoch == 0 || p->now.weight[id - 1] == 0) {
+    if (p->epoch == 0 || !placement_has(p, id)) {
         pass_trouble(pass, PASS_CONFIG, "partition-%u is no member of the store", id);
-        return false;
-    }
-    if (p->phase != PLACEMENT_SETTLED && p->phase != PLACEMENT_SWEEPING) {
-        pass_trouble(pass, PASS_BUSY, "the placement is being changed: let a pass end that first");
         return false;
     }
     if (id <= pass->partitions && peer_up(&pass->peer[id - 1])) {
@@ -323,7 +347,7 @@ static bool may_forget(struct pass *pass, unsigned id)
                      "partition-%u answers: with weight = 0 it leaves, and nothing is lost", id);
         return false;
     }
-    return true;
+    return !is_reached(pass, id);
 }
 
 static void tell_loss(const struct pass *pass, unsigned id)
@@ -355,7 +379,8 @@ bool move_forget(struct pass *pass)
     struct placement next = *present(pass);
     if (!may_forget(pass, id))
         return false;
-    next.other = next.now;
+    if (next.phase != PLACEMENT_MOVING)
+        next.other = next.now; // what was announced comes later
     next.now.weight[id - 1] = 0;
     next.gone[id - 1] = true;
     if (!members_any(&next.now)) {

@@ -130,6 +130,12 @@ bool pass_owns(const struct pass *pass, unsigned slot, unsigned id)
            (pass->mode == PASS_JOIN && ring_owns(pass->layout->other, slot, id));
 }
 
+bool pass_has(const struct pass *pass, unsigned slot, unsigned id)
+{
+    return pass_owns(pass, slot, id) || (pass->mode == PASS_MOVE && pass->layout->other &&
+                                         ring_owns(pass->layout->other, slot, id));
+}
+
 bool pass_knows(const struct pass *pass, unsigned slot, const struct peer *peer)
 {
     return peer->trusted &&
@@ -176,9 +182,9 @@ static enum error init(struct pass *pass, const struct conf *conf,
     return error ? error : crew_new(pass, conf->sync.threads, &pass->crew);
 }
 
-// make_equal makes the partitions equal. The order matters: what SQL wrote gets its log entries before
-// the mark, nothing is counted as delivered that could have come after the mark, and nothing is
-// purged that was not delivered.
+// make_equal makes the partitions equal. The order matters: what SQL wrote gets its log entries
+// before the mark, nothing is counted as delivered that could have come after the mark, and nothing
+// is purged that was not delivered.
 static void make_equal(struct pass *pass)
 {
     peers_judge(pass);

@@ -52,8 +52,8 @@ struct peer {
     _Atomic(enum peer_state) state;
     struct channel *control;
 
-    bool member;  // it takes part in the placement
-    bool placed;  // it shows a placement
+    bool member; // it takes part in the placement
+    bool placed; // it shows a placement
     struct placement placement;
 
     uint64_t rows; // for a plan: how many it has, and their bytes, roughly
@@ -83,7 +83,7 @@ struct peer {
 struct pass_options {
     bool dry_run;
     bool verify_all;
-    bool progress; // show a bar on standard error
+    bool progress;   // show a bar on standard error
     bool plan;       // print who would own what, and do nothing
     unsigned forget; // the member to give up; 0 = none
 };
@@ -115,12 +115,12 @@ struct keeper;
 
 struct pass {
     const struct conf *conf;
-    struct members wanted; // by the configuration
-    struct layout *layout; // the placement; NULL before it is known
+    struct members wanted;   // by the configuration
+    struct layout *layout;   // the placement; NULL before it is known
     const struct ring *ring; // of the layout: who own
-    unsigned unknown;      // a member that the configuration has no section for; 0 = none
-    uint64_t epoch;        // of the placement that the partitions show
-    bool announced;        // and they know what it will be
+    unsigned unknown;        // a member that the configuration has no section for; 0 = none
+    uint64_t epoch;          // of the placement that the partitions show
+    bool announced;          // and they know what it will be
     enum pass_mode mode;
     struct pass_options options;
     unsigned partitions;
@@ -181,9 +181,10 @@ static inline bool pass_stopped(const struct pass *pass)
 // pass_all_up is true while every member of the store takes part.
 bool pass_all_up(const struct pass *pass);
 
-// pass_owns tells whether a partition is to have the pairs of a slot; pass_knows whether it has
-// all of them that it should.
+// pass_owns tells whether a partition is to get the pairs of a slot; pass_has whether it is to get
+// them or, while they move, had them; pass_knows whether it has all of them that it should.
 bool pass_owns(const struct pass *pass, unsigned slot, unsigned id);
+bool pass_has(const struct pass *pass, unsigned slot, unsigned id);
 bool pass_knows(const struct pass *pass, unsigned slot, const struct peer *peer);
 
 // pass_clears: what lies where it does not belong is removed in this round.

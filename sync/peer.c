@@ -550,6 +550,9 @@ static bool delivered(const struct pass *pass, const struct peer *peer, uint64_t
 {
     bool one = target >= 1 && target <= pass->partitions && pass->peer[target - 1].member &&
                pass->mode == PASS_KEEP;
+    if (target > pass->partitions && target <= CONF_PARTITIONS_MAX &&
+        placement_has(&pass->layout->placement, (unsigned)target))
+        return false; // a member that the configuration has no section for
     for (unsigned i = 0; i < pass->partitions; i++) {
         const struct peer *other = &pass->peer[i];
         if (other == peer || !other->member || (one && target != i + 1))

@@ -14,8 +14,8 @@ void peers_connect(struct pass *pass);
 // sync holds one.
 bool peers_lock(struct pass *pass);
 
-// peers_begin puts the pass's token into each partition, reads what each knows, and leaves out those
-// whose clock is too far off. peers_judge sets `trusted`, all but for the marks.
+// peers_begin puts the pass's token into each partition, reads what each knows, and leaves out
+// those whose clock is too far off. peers_judge sets `trusted`, all but for the marks.
 void peers_begin(struct pass *pass);
 void peers_judge_clocks(struct pass *pass); // a part of it
 void peers_judge(struct pass *pass);

@@ -59,7 +59,7 @@ static const struct peer *newest(const struct pass *pass)
 static bool may_begin(const struct pass *pass)
 {
     for (unsigned i = 0; i < pass->partitions; i++)
-        if (pass->wanted.weight[i] && !peer_up(&pass->peer[i]))
+        if (conf_partition_exists(pass->peer[i].conf) && !peer_up(&pass->peer[i]))
             return false;
     return true;
 }
@@ -69,7 +69,7 @@ static void give_first(struct pass *pass)
     struct placement placement = {.epoch = 1, .now = pass->wanted};
     struct bytes sql = {0};
     unsigned first = 0;
-    while (pass->wanted.weight[first] == 0)
+    while (!conf_partition_exists(pass->peer[first].conf))
         first++;
     random_uuid(placement.store);
     query_place_first(&sql, &placement);
@@ -91,8 +91,9 @@ static void judge_members(struct pass *pass)
         enum peer_state up = PEER_UP, apart = PEER_APART;
         if (!peer->member)
             atomic_compare_exchange_strong(&peer->state, &up, PEER_APART);
-        else
-            atomic_compare_exchange_strong(&peer->state, &apart, PEER_UP);
+        else // of one that keeps only its number nobody knows where it is
+            atomic_compare_exchange_strong(&peer->state, &apart,
+                                           peer->control ? PEER_UP : PEER_AWAY);
     }
     pass->unknown = 0;
     for (unsigned id = pass->partitions + 1; id <= CONF_PARTITIONS_MAX; id++)
@@ -118,8 +119,7 @@ static void leave_out_strangers(struct pass *pass, const struct placement *place
 {
     for (unsigned i = 0; i < pass->partitions; i++) {
         struct peer *peer = &pass->peer[i];
-        if (!peer_up(peer) || !peer->placed ||
-            strcmp(peer->placement.store, placement->store) == 0)
+        if (!peer_up(peer) || !peer->placed || strcmp(peer->placement.store, placement->store) == 0)
             continue;
         atomic_store(&peer->state, PEER_WRONG);
         pass_trouble(pass, PASS_CONFIG, "partition-%u belongs to another store (%s)",

@@ -105,11 +105,12 @@ static void print_phase(const struct pass *pass, const struct layout *l, struct 
     if (pass->epoch == 0)
         bytes_append_text(out, "The store has no placement yet.\n");
     else
-        bytes_format(out, "Epoch %llu, %s.%s\n", (unsigned long long)pass->epoch,
-                     pass->announced ? "announced" : placement_phase_text(p->phase),
-                     p->phase == PLACEMENT_MOVING     ? " The new owners own; sync has to bring the rest."
-                     : p->phase == PLACEMENT_SWEEPING ? " What nobody owns any more is to be removed."
-                                                      : "");
+        bytes_format(
+            out, "Epoch %llu, %s.%s\n", (unsigned long long)pass->epoch,
+            pass->announced ? "announced" : placement_phase_text(p->phase),
+            p->phase == PLACEMENT_MOVING     ? " The new owners own; sync has to bring the rest."
+            : p->phase == PLACEMENT_SWEEPING ? " What nobody owns any more is to be removed."
+                                             : "");
 }
 
 // plan_layout makes the layout of what is wanted; while a change is under way it is that one.
@@ -142,7 +143,8 @@ void plan_print(const struct pass *pass, struct bytes *out)
     print_phase(pass, pass->layout, out);
     for (unsigned id = 1; id <= l->last; id++)
         if (placement_has(&l->placement, id))
-            print_partition(id, l, pairs, id <= pass->partitions ? pass->peer[id - 1].rows : 0, out);
+            print_partition(id, l, pairs, id <= pass->partitions ? pass->peer[id - 1].rows : 0,
+                            out);
     if (l->other)
         print_sum(pass, l, pairs, out);
     else

@@ -135,7 +135,7 @@ static void read_digests(struct work *w, unsigned i, const struct query_range *r
         mend(w, peer, channel, range);
 }
 
-// class_differs tells whether the owners of a class have the same, and others nothing.
+// class_differs tells whether all that are to have a class have the same, and others nothing.
 static bool class_differs(const struct work *w, unsigned class)
 {
     const struct digest *known = NULL;
@@ -143,7 +143,7 @@ static bool class_differs(const struct work *w, unsigned class)
         const struct digest *d = &digests_of(w, i)[class];
         if (!peer_up(&w->pass->peer[i]))
             continue;
-        if (!pass_owns(w->pass, w->comparing->classes.slot[class], i + 1)) {
+        if (!pass_has(w->pass, w->comparing->classes.slot[class], i + 1)) {
             if (d->rows && pass_clears(w->pass))
                 return true;
             continue;
@@ -309,7 +309,7 @@ static bool next_key(const struct work *w, struct slice *key)
 static unsigned gather(struct work *w, struct slice key, bool *missing)
 {
     unsigned slot = slot_of(key), count = 0;
-    *missing = !pass_clears(w->pass); // then nothing is dropped
+    *missing = !pass_clears(w->pass) || w->pass->unknown; // then nothing is dropped
     for (unsigned i = 0; i < w->pass->partitions; i++) {
         const struct peer *peer = &w->pass->peer[i];
         const struct keys *list = &w->list[i];
@@ -525,10 +525,18 @@ static void verify_part(struct pass *pass, struct peer *lowest, struct comparing
         store_next(pass, lowest, bytes_slice(&c->ranges.rest.after));
 }
 
+static unsigned count_owners(const struct pass *pass)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < CONF_PARTITIONS_MAX; i++)
+        count += pass->layout->placement.now.weight[i] > 0;
+    return count;
+}
+
 static void verify(struct pass *pass, struct peer *lowest, struct comparing *c)
 {
-    const struct ring *other = pass->mode == PASS_JOIN ? pass->layout->other : NULL;
-    if (classes_init(&c->classes, pass->ring, other, pass->partitions))
+    const struct ring *other = pass_clears(pass) ? NULL : pass->layout->other;
+    if (classes_init(&c->classes, pass->ring, other, count_owners(pass)))
         atomic_store(&pass->verify_failed, true);
     else if (wants_all(pass))
         verify_all(pass, lowest, c);

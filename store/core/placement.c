@@ -136,8 +136,7 @@ static enum error add_fingerprints(const struct ring *ring, unsigned last, uint3
 static enum error add_other(struct layout *l)
 {
     const struct placement *p = &l->placement;
-    enum error error =
-        ring_new(p->other.weight, l->last, replicas_of(&p->other), &l->other);
+    enum error error = ring_new(p->other.weight, l->last, replicas_of(&p->other), &l->other);
     if (error)
         return error;
     for (unsigned id = 1; id <= l->last; id++)
@@ -160,8 +159,8 @@ enum error layout_new(const struct placement *placement, struct layout **layout)
         return ERROR_MEMORY;
     l->placement = *placement;
     l->last = last_of(placement);
-    enum error error = ring_new(placement->now.weight, l->last,
-                                replicas_of(&placement->now), &l->now);
+    enum error error =
+        ring_new(placement->now.weight, l->last, replicas_of(&placement->now), &l->now);
     if (!error)
         error = add_fingerprints(l->now, l->last, &l->fingerprint);
     if (!error && members_any(&placement->other))

@@ -34,7 +34,7 @@ enum {
 
 // Who the members are. Equal members own equal slots.
 struct members {
-    unsigned replicas; // 0 = all
+    unsigned replicas;                    // 0 = all
     unsigned weight[CONF_PARTITIONS_MAX]; // by id - 1; 0 = no member
 };
 
@@ -42,8 +42,8 @@ struct placement {
     char store[PLACEMENT_STORE_LEN + 1]; // the store's name for ever
     uint64_t epoch;                      // 0 = there is no placement yet
     enum placement_phase phase;
-    struct members now;              // who own
-    struct members other;            // ANNOUNCED: who will own; MOVING: who owned before
+    struct members now;             // who own
+    struct members other;           // ANNOUNCED: who will own; MOVING: who owned before
     bool gone[CONF_PARTITIONS_MAX]; // by id - 1: forgotten, for ever
 };
 
@@ -77,9 +77,9 @@ void members_of_conf(const struct conf *conf, struct members *members);
 // any thread.
 struct layout {
     struct placement placement;
-    unsigned last;        // the greatest id of a member, now or in `other`
-    struct ring *now;     // who own
-    struct ring *other;   // ANNOUNCED, MOVING: as in the placement, without those that are gone
+    unsigned last;         // the greatest id of a member, now or in `other`
+    struct ring *now;      // who own
+    struct ring *other;    // ANNOUNCED, MOVING: as in the placement, without those that are gone
     uint32_t *fingerprint; // [last]: of `now`
     uint32_t *before;      // [last]: of `other` while MOVING, else NULL
     bool *moves;           // [SLOT_COUNT]: another home in `other`; NULL without it

@@ -408,10 +408,11 @@ static void conf_parse__keeps_the_number_of_a_partition_that_has_left(void **sta
     conf_free(&conf);
     expect_faults("[store]\npartitions = 1\n[partition-1]\nweight = 0\n",
                   "f:2: [store] partitions: none has a weight; at least one with weight = 1\n");
-    expect_faults("[store]\npartitions = 2\nreplicas = 2\n[partition-1]\nweight = 0\n"
-                  "[partition-2]\nhost = a\nuser = u\n",
-                  "f:3: [store] replicas: 2, more than the 1 partitions with a weight; at most that, "
-                  "or all\n");
+    expect_faults(
+        "[store]\npartitions = 2\nreplicas = 2\n[partition-1]\nweight = 0\n"
+        "[partition-2]\nhost = a\nuser = u\n",
+        "f:3: [store] replicas: 2, more than the 1 partitions with a weight; at most that, "
+        "or all\n");
 }
 
 static void conf_parse__does_without_a_server_section(void **state)

@@ -19,6 +19,19 @@ struct made {
     struct row row;
 };
 
+static void check_placement(const struct made *m)
+{
+    struct placement placement;
+    struct layout *layout;
+    if (row_placement(&m->row, &placement))
+        return;
+    assert(m->row.fields == 8 && placement.epoch && is_number(m, 1, placement.epoch));
+    assert(is_number(m, 4, placement.now.replicas) && is_number(m, 6, placement.other.replicas));
+    assert(members_any(&placement.now));
+    assert(layout_new(&placement, &layout) == ERROR_NONE);
+    layout_free(&layout);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // take_length reads the length of a field: 255 is NULL, 254 and 253 are near the limits of keys and
@@ -267,6 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_copy(&m);
     check_fields(&m);
     check_check(&m);
+    check_placement(&m);
     for (unsigned i = 0; i < m.row.fields; i++)
         free(m.field[i]);
     return 0;

@@ -64,7 +64,7 @@ class SqlTest(SherdTest):
         cls.names = [name.encode() for name in cls.server.keys_on(1, KEYS, cls.prefix)]
 
     def setUp(self):
-        self.nodes.truncate()
+        self.nodes.empty()
         self.run_sync()  # nothing is blank any more
         self.run_sync()  # and the floor is where the server remembers it
         self.server.wait_trusted(*[True] * self.partitions)  # else PUT gives versions that lie ahead
@@ -394,7 +394,7 @@ class EveryWay:
     def test_each_isolation_level(self):
         for level in ("READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"):
             with self.subTest(level):
-                self.nodes.truncate()
+                self.nodes.empty()
                 self.run_sync()
                 self.put_all(self.keys[:8])
                 self.sql("SET SESSION TRANSACTION ISOLATION LEVEL %s; START TRANSACTION; SELECT COUNT(*) FROM pairs;"

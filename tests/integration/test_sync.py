@@ -569,12 +569,12 @@ class TestSeeding(SyncTest):
         self.assert_idle(self.sync())
 
     def test_a_blank_partition_is_filled_and_says_so_only_then(self):
+        self.configure(3)
         self.sql(1, "INSERT INTO pairs(k,v) SELECT CONCAT('key-',seq),seq FROM seq_1_to_5000")
         self.sync()
         self.sql(2, "".join("TRUNCATE %s;" % table for table in TABLES))
         self.nodes.stop(3)
         try:
-            self.configure(3)
             self.sync(code=BUSY)
             self.assertFalse(self.seeded(2), "while one is away nobody knows that nothing is lacking")
         finally:
@@ -1024,7 +1024,9 @@ class TestReports(SyncTest):
         self.put(1, "a")
         report = self.sync()
         self.assertEqual(set(report), {"pass", "duration_seconds", "converged", "dry_run", "copied", "repaired",
-                                       "stamped", "tombstones", "purged", "trimmed", "conflicts", "rejected", "partitions"})
+                                       "stamped", "tombstones", "purged", "trimmed", "conflicts", "rejected", "partitions",
+                                       "placement"})
+        self.assertEqual(report["placement"], {"epoch": 1, "phase": "settled"})
         self.assertIs(report["converged"], True)
         self.assertEqual([p["id"] for p in report["partitions"]], [1, 2])
         for partition in report["partitions"]:

@@ -71,9 +71,11 @@ static struct fixture *fixture_sized(unsigned limit, size_t max_value)
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     struct batch_events events = {on_batch_done, on_again, f};
-    static const uint64_t epoch = 3;
     struct batch_options options = {
-        .epoch = &epoch, .id = ID, .limit = limit, .max_value = max_value, .hurry_until = &f->hurry_until};
+        .id = ID,
+                                    .limit = limit,
+                                    .max_value = max_value,
+                                    .hurry_until = &f->hurry_until};
     assert_int_equal(batch_new(&options, &events, &f->batch), ERROR_NONE);
     list_init(&f->queue);
     fake_init(1);
@@ -458,8 +460,8 @@ static void sent_with(const struct session *session, const char *bounds)
 static void batch_run__bounds_the_versions_that_a_partition_may_give(void **state)
 {
     (void)state;
-    sent_with(&(struct session){0}, "sherd_log('1=a',7,0,1009000,3)");
-    sent_with(&(struct session){.raised = true}, "sherd_log('1=a',7,5555,1009000,3)");
+    sent_with(&(struct session){.epoch = 3}, "sherd_log('1=a',7,0,1009000,3)");
+    sent_with(&(struct session){.raised = true, .epoch = 3}, "sherd_log('1=a',7,5555,1009000,3)");
     sent_with(&(struct session){.divert = 2, .raised = true}, "sherd_diverted(2,");
 }
 
@@ -470,7 +472,7 @@ static void batch_run__bounds_versions_by_the_likely_time_where_no_clock_was_hea
     fake.clock = (struct pool_clock){.now_us = 7000, .partition_us = INT64_MAX};
     add_all(f, OPERATION_DELETE, "a");
     run(f);
-    assert_true(sql_has("sherd_log('1-a',7,0,1007000,3)"));
+    assert_true(sql_has("sherd_log('1-a',7,0,1007000,0)"));
     FAKE_ROW("a", "1024", "1024", "0");
     fake_answer(&done);
     assert_true(f->sent[0].outcome.stamp.tombstone);

@@ -141,6 +141,19 @@ static enum error step_outlook(void)
     return error;
 }
 
+static enum error step_layout(void)
+{
+    static const struct placement placement = {.epoch = 1,
+                                               .phase = PLACEMENT_MOVING,
+                                               .now = {.weight = {1, 1, 1}},
+                                               .other = {.weight = {1, 1}}};
+    struct layout *layout;
+    enum error error = layout_new(&placement, &layout);
+    assert_int_equal(layout == NULL, error == ERROR_MEMORY);
+    layout_free(&layout);
+    return error;
+}
+
 static enum error step_recent(void)
 {
     struct recent recent;
@@ -185,6 +198,7 @@ TEST(cursor_text)
 TEST(token)
 TEST(ring)
 TEST(outlook)
+TEST(layout)
 TEST(recent)
 TEST(hot)
 TEST(batch)
@@ -213,6 +227,7 @@ int main(void)
         cmocka_unit_test(token__survives_every_failed_allocation),
         cmocka_unit_test(ring__survives_every_failed_allocation),
         cmocka_unit_test(outlook__survives_every_failed_allocation),
+        cmocka_unit_test(layout__survives_every_failed_allocation),
         cmocka_unit_test(recent__survives_every_failed_allocation),
         cmocka_unit_test(hot__survives_every_failed_allocation),
         cmocka_unit_test(batch__survives_every_failed_allocation),

@@ -460,13 +460,12 @@ static void query_upsert__passes_the_terms_on(void **state)
     struct operation a = put_of("a", "1");
     struct bytes sql = {0};
     query_upsert(&sql, (struct operation *[]){&a}, 1,
-                 &(struct query_terms){.id = 1023, .least_us = 0,
-                                        .most_us = INT64_MAX,
-                                        .epoch = UINT64_MAX});
-    EXPECT(&sql, INTO
-           "VALUES('a','1','text/plain',"
-           "@sherd_version:=sherd_log('1=a',1023,0,9223372036854775807,18446744073709551615),@sherd_version" ROW_END("0")
-               UPDATE_TO(RAISED("1023")));
+                 &(struct query_terms){
+                     .id = 1023, .least_us = 0, .most_us = INT64_MAX, .epoch = UINT64_MAX});
+    EXPECT(&sql,
+           INTO "VALUES('a','1','text/plain',"
+                "@sherd_version:=sherd_log('1=a',1023,0,9223372036854775807,18446744073709551615),@"
+                "sherd_version" ROW_END("0") UPDATE_TO(RAISED("1023")));
 }
 
 // Once a batch, and for each row that gets a version of its own.
@@ -475,7 +474,8 @@ static void query_upsert__records_for_whom_it_takes_the_rows(void **state)
     (void)state;
     struct operation a = put_of("a", "1"), b = delete_of("b");
     struct bytes sql = {0};
-    const struct query_terms diverting = {.id = 7, .divert = 3, .least_us = 5, .most_us = 6, .epoch = 8};
+    const struct query_terms diverting = {
+        .id = 7, .divert = 3, .least_us = 5, .most_us = 6, .epoch = 8};
     query_upsert(&sql, (struct operation *[]){&a, &b}, 2, &diverting);
     EXPECT(&sql, INTO
            "VALUES('a','1','text/plain',"
@@ -507,9 +507,10 @@ static void expect_where(const struct precondition *precondition, struct slice w
     struct bytes sql = {0}, expected = {0};
     a.precondition = precondition;
     query_replace(&sql, &a, &terms);
-    bytes_append_text(&expected,
-                      INTO "SELECT k,'1','text/plain'," BEGIN(
-                          "2=a\\'") ",0,@sherd_seq,NULL FROM pairs AS old WHERE k=sherd_here('a\\'',8)");
+    bytes_append_text(
+        &expected,
+        INTO "SELECT k,'1','text/plain'," BEGIN(
+            "2=a\\'") ",0,@sherd_seq,NULL FROM pairs AS old WHERE k=sherd_here('a\\'',8)");
     bytes_append_slice(&expected, where);
     bytes_append_text(&expected, " FOR UPDATE" UPDATE);
     expect_text(&sql, bytes_slice(&expected));
@@ -563,9 +564,9 @@ static void query_replace__makes_a_tombstone(void **state)
     struct bytes sql = {0};
     a.precondition = &(struct precondition){.must_exist = true};
     query_replace(&sql, &a, &terms);
-    EXPECT(&sql,
-           INTO "SELECT k,NULL,''," BEGIN("1-a") ",0,@sherd_seq,NULL FROM pairs AS old"
-                                                 " WHERE k=sherd_here('a',8) AND " ALIVE " FOR UPDATE" UPDATE);
+    EXPECT(&sql, INTO "SELECT k,NULL,''," BEGIN("1-a") ",0,@sherd_seq,NULL FROM pairs AS old"
+                                                       " WHERE k=sherd_here('a',8) AND " ALIVE
+                                                       " FOR UPDATE" UPDATE);
 }
 
 static void query_without_waiting__begins_a_statement(void **state)
@@ -742,7 +743,7 @@ static const struct placement placement = {.store = "00000000-0000-4000-8000-000
                                            .gone = {[3] = true, [4] = true}};
 #define PLACED                                                                                     \
     " INTO placement(store,phase,members,replicas,other_members,other_replicas,gone,since,epoch)"  \
-    "VALUES('00000000-0000-4000-8000-000000000000','moving','1:1 3:3',2,'1:1 2:1',0,'4 5'," NOW \
+    "VALUES('00000000-0000-4000-8000-000000000000','moving','1:1 3:3',2,'1:1 2:1',0,'4 5'," NOW    \
     ",7)"
 #define LATER(column)                                                                              \
     column "=IF(placement.store=VALUES(store)AND placement.epoch<VALUES(epoch),VALUES(" column     \
@@ -753,10 +754,10 @@ static void query_place__replaces_an_older_one_of_the_store(void **state)
     (void)state;
     struct bytes sql = {0};
     query_place(&sql, &placement);
-    EXPECT(&sql, "INSERT" PLACED " ON DUPLICATE KEY UPDATE " LATER("phase") LATER("members") LATER(
-                     "replicas") LATER("other_members") LATER("other_replicas") LATER("gone")
-                     LATER("since") "epoch=IF(placement.store=VALUES(store),"
-                                    "GREATEST(epoch,VALUES(epoch)),epoch)");
+    EXPECT(&sql, "INSERT" PLACED " ON DUPLICATE KEY UPDATE " LATER("phase") LATER("members")
+                     LATER("replicas") LATER("other_members") LATER("other_replicas") LATER("gone")
+                         LATER("since") "epoch=IF(placement.store=VALUES(store),"
+                                        "GREATEST(epoch,VALUES(epoch)),epoch)");
     query_place_first(&sql, &placement);
     EXPECT(&sql, "INSERT IGNORE" PLACED);
     query_placement(&sql);
@@ -768,8 +769,12 @@ static void query_report__quotes_what_a_host_may_be_called(void **state)
 {
     (void)state;
     struct bytes sql = {0};
-    const struct query_server server = {
-        .id = 9, .host = SLICE("a'"), .pid = 4, .version = SLICE("1"), .epoch = 7, .reaches = SLICE("1 3")};
+    const struct query_server server = {.id = 9,
+                                        .host = SLICE("a'"),
+                                        .pid = 4,
+                                        .version = SLICE("1"),
+                                        .epoch = 7,
+                                        .reaches = SLICE("1 3")};
     query_report(&sql, &server);
     EXPECT(&sql, "REPLACE INTO servers(id,host,pid,version,epoch,reaches,seen)"
                  "VALUES(9,'a\\'',4,'1',7,'1 3'," NOW ")");
@@ -1013,8 +1018,9 @@ static void query_border__counts_keys_of_a_range(void **state)
     query_border(&sql, &part, 4000);
     EXPECT(&sql, "SELECT k " FROM_PRIMARY PART " ORDER BY k LIMIT 3999,1");
     query_estimate(&sql);
-    EXPECT(&sql, "SELECT IFNULL(table_rows,0),IFNULL(avg_row_length,0)FROM information_schema.tables"
-                 " WHERE table_schema=DATABASE()AND table_name='pairs'");
+    EXPECT(&sql,
+           "SELECT IFNULL(table_rows,0),IFNULL(avg_row_length,0)FROM information_schema.tables"
+           " WHERE table_schema=DATABASE()AND table_name='pairs'");
 }
 
 static void query_digest__leaves_out_what_is_long_dead(void **state)

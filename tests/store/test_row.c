@@ -75,7 +75,8 @@ static void make_stamp(struct made *m)
 
 static void make_watch(struct made *m)
 {
-    make(m, (const char *const[]){"0", "3", "1", "1", "4294967295", "5", "6", "7", "8", "9", "10"}, 11);
+    make(m, (const char *const[]){"0", "3", "1", "1", "4294967295", "5", "6", "7", "8", "9", "10"},
+         11);
 }
 
 static void make_check(struct made *m)
@@ -153,6 +154,14 @@ static enum error read_copy(const struct row *row)
     return row_copy(row, &pair);
 }
 
+static void make_placement(struct made *m)
+{
+    make(m,
+         (const char *const[]){"01234567-89ab-4def-8123-456789abcdef", "7", "moving", "1:1 3:2",
+                               "2", "1:1 2:1", "0", "4 5"},
+         8);
+}
+
 static enum error read_check(const struct row *row)
 {
     struct check check;
@@ -168,11 +177,11 @@ static const struct kind {
     // w time or NULL, T time that must be there, b bytes that must be there, o others
     const char *places;
 } kinds[] = {
-    {make_pair, read_pair, 7, "kostnwn"},      {make_look, read_pair, 9, "kostnwnnn"},
-    {make_entry, read_entry, 5, "ktnwn"},      {make_stamp, read_stamp, 4, "knnn"},
-    {make_watch, read_watch, 11, "mmnnnnnnnnn"},  {make_check, read_check, 9, "onnnnnnon"},
-    {make_copy, read_copy, 7, "kostnnn"},      {make_change, read_change, 5, "nmnnb"},
-    {make_current, read_current, 6, "knnnto"}, {make_unstamped, read_unstamped, 3, "Tkn"},
+    {make_pair, read_pair, 7, "kostnwn"},        {make_look, read_pair, 9, "kostnwnnn"},
+    {make_entry, read_entry, 5, "ktnwn"},        {make_stamp, read_stamp, 4, "knnn"},
+    {make_watch, read_watch, 11, "mmnnnnnnnnn"}, {make_check, read_check, 9, "onnnnnnon"},
+    {make_copy, read_copy, 7, "kostnnn"},        {make_change, read_change, 5, "nmnnb"},
+    {make_current, read_current, 6, "knnnto"},   {make_unstamped, read_unstamped, 3, "Tkn"},
 };
 
 enum {
@@ -452,6 +461,40 @@ static void row_watch__wants_ids_of_16_bits(void **state)
     assert_int_equal(watch.id, 65535);
     set(&m, 1, SLICE("65536"));
     assert_int_equal(row_watch(&m.row, &watch), ERROR_MALFORMED);
+}
+
+static void row_placement__reads_all_fields(void **state)
+{
+    (void)state;
+    struct made m;
+    struct placement p;
+    make_placement(&m);
+    assert_int_equal(row_placement(&m.row, &p), ERROR_NONE);
+    assert_string_equal(p.store, "01234567-89ab-4def-8123-456789abcdef");
+    assert_int_equal(p.epoch, 7);
+    assert_int_equal(p.phase, PLACEMENT_MOVING);
+    assert_int_equal(p.now.weight[0], 1);
+    assert_int_equal(p.now.weight[2], 2);
+    assert_int_equal(p.now.replicas, 2);
+    assert_int_equal(p.other.weight[1], 1);
+    assert_true(p.gone[3] && p.gone[4] && !p.gone[5]);
+}
+
+static void row_placement__refuses_what_cannot_be(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned field;
+        const char *text;
+    } wrong[] = {{0, "short"},   {1, "0"},    {2, "later"}, {2, "settled"}, {3, ""},
+                 {3, "1:1 1:1"}, {4, "1001"}, {5, ""},      {6, "1001"},    {7, "0"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct made m;
+        struct placement p;
+        make_placement(&m);
+        set(&m, wrong[i].field, slice_of(wrong[i].text));
+        assert_int_equal(row_placement(&m.row, &p), ERROR_MALFORMED);
+    }
 }
 
 static void row_copy__reads_all_fields(void **state)
@@ -923,6 +966,8 @@ int main(void)
         cmocka_unit_test(row_watch__reads_all_fields),
         cmocka_unit_test(row_watch__knows_three_kinds),
         cmocka_unit_test(row_watch__wants_ids_of_16_bits),
+        cmocka_unit_test(row_placement__reads_all_fields),
+        cmocka_unit_test(row_placement__refuses_what_cannot_be),
         cmocka_unit_test(row_copy__reads_all_fields),
         cmocka_unit_test(row_copy__tells_a_tombstone_from_a_value_that_was_left_out),
         cmocka_unit_test(row_numbers__reads_some_fields_and_null_as_0),

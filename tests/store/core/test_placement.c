@@ -45,9 +45,9 @@ static void members_parse__reads_what_members_format_writes(void **state)
 static void members_parse__refuses_anything_else(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"1",     "1:",      "0:1",     ":1",      "1:0",
+    static const char *const texts[] = {"1",      "1:",      "0:1",     ":1",      "1:0",
                                         "1001:1", "1:65536", "2:1 1:1", "1:1 1:1", "1:1,2:1",
-                                        "1 :1",  "-1:1",    "1:1:1",   "a:1"};
+                                        "1 :1",   "-1:1",    "1:1:1",   "a:1"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct members members;
         assert_int_equal(members_parse(slice_of(texts[i]), &members), ERROR_MALFORMED);
