@@ -158,7 +158,7 @@ static const struct option options[] = {
      .reload = true, .help = "A certificate in PEM to show, if the server wants one."},
     {PARTITION(tls_key), FROM_TO(OPTION_PATH, 1, INI_VALUE_MAX), .fallback = "", .reload = true,
      .help = "The private key of tls_certificate, in PEM; only its owner may read it (chmod 600)."},
-    {PARTITION(weight), FROM_TO(OPTION_INTEGER, 0, 1000), .fallback = "1",
+    {PARTITION(weight), FROM_TO(OPTION_INTEGER, 0, 1000), .fallback = "1", .reload = true,
      .help = "The share of keys that this partition owns, relative to the others; 0: it leaves the "
              "store. The section of one that has left keeps its number, and needs no more than "
              "`weight = 0`."},

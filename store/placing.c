@@ -43,6 +43,7 @@ struct seen {
 struct placing {
     struct store *store;
     struct placing_options options;
+    struct members wanted; // by the configuration, as it was at the start
     struct layout *layout; // by which the store works
     struct layout *next;   // that is known; NULL = none
     struct event report;
@@ -243,10 +244,10 @@ static void give_first(struct placing *p)
 {
     struct placement placement = {.epoch = 1};
     struct errand *e = NULL;
-    members_of_conf(p->options.conf, &placement.now);
+    placement.now = p->wanted;
     for (unsigned id = p->partitions; id >= 1; id--) {
         const struct seen *s = &p->seen[id - 1];
-        if (!conf_partition_exists(&p->options.conf->partition[id - 1]))
+        if (!partition_exists(store_partition(p->store, id)))
             continue;
         if (!is_up(p, id) || !s->heard || s->epoch)
             return;
@@ -448,8 +449,7 @@ static void init_errand(struct errand *e, struct placing *p, unsigned id)
 
 static enum error begin_layout(struct placing *p)
 {
-    struct placement wanted = {.epoch = 0};
-    members_of_conf(p->options.conf, &wanted.now);
+    const struct placement wanted = {.epoch = 0, .now = p->wanted};
     enum error error = layout_new(&wanted, &p->layout);
     return error ? error : store_place(p->store, p->layout);
 }
@@ -465,6 +465,7 @@ enum error placing_new(struct event_base *base, struct store *store,
         return ERROR_MEMORY;
     p->store = store;
     p->options = *options;
+    members_of_conf(options->conf, &p->wanted);
     p->partitions = partitions;
     p->server = random_below(UINT32_MAX) + 1ull;
     event_assign(&p->report, base, -1, EV_PERSIST, on_report, p);

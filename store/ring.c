@@ -119,7 +119,8 @@ static void rank(const struct ranking *r, unsigned slot, uint16_t *owners)
                                             (uint16_t)(i + 1)};
         kept = insert(r->best, kept, r->replicas, &candidate);
     }
-    for (unsigned i = 0; i < r->replicas; i++)
+    assert(kept == r->replicas);
+    for (unsigned i = 0; i < kept; i++)
         owners[i] = r->best[i].id;
 }
 

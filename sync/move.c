@@ -168,7 +168,7 @@ static bool may_want(struct pass *pass)
                          id, id);
             return false;
         }
-        if (p->gone[id - 1] && pass->wanted.weight[id - 1]) {
+        if (p->gone[id - 1] && pass->wanted.weight[id - 1] && id != pass->options.forget) {
             pass_trouble(pass, PASS_CONFIG,
                          "partition-%u was forgotten: its number is not used again; give the new "
                          "partition another one",
@@ -233,7 +233,7 @@ static bool take_back(struct pass *pass)
 // decide_settled: what the configuration wants may be something else.
 static void decide_settled(struct pass *pass)
 {
-    if (members_equal(&present(pass)->now, &pass->wanted))
+    if (members_equal(&present(pass)->now, &pass->wanted) || pass->options.forget)
         return;
     if (!pass->options.dry_run)
         join(pass);
@@ -246,7 +246,7 @@ void move_decide(struct pass *pass)
     pass->announced = present(pass)->phase == PLACEMENT_ANNOUNCED;
     if (pass->epoch == 0)
         return;
-    bool may = may_want(pass);
+    bool may = pass->options.forget || may_want(pass); // one thing after the other
     switch (present(pass)->phase) {
     case PLACEMENT_SETTLED:
         if (may)

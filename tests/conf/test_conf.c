@@ -1037,14 +1037,13 @@ static void conf_adopt__keeps_and_names_what_needs_a_restart(void **state)
     char *why = adopted(conf, TWO "timeout = 3s\n[server]\nthreads = 4\nlisten = 127.9.9.9:1\n"
                                   "max_value = 2K\n"
                                   "[partition-1]\nhost = db1\nuser = sherd\ndatabase = other\n"
-                                  "weight = 7\n[partition-2]\nhost = a\nuser = u\n");
+                                  "[partition-2]\nhost = a\nuser = u\n");
     assert_string_equal(why, "[store] partitions = 2: needs a restart\n"
                              "[store] timeout = 3s: needs a restart\n"
                              "[server] listen = 127.9.9.9:1: needs a restart\n"
                              "[server] threads = 4: needs a restart\n"
                              "[server] max_value = 2K: needs a restart\n"
-                             "[partition-1] database = other: needs a restart\n"
-                             "[partition-1] weight = 7: needs a restart\n");
+                             "[partition-1] database = other: needs a restart\n");
     char *after = printed(conf);
     assert_string_equal(before, after);
     assert_null(conf->retired);

@@ -121,15 +121,14 @@ static void options__that_reload_are_not_those_of_the_store(void **state)
         assert_false(o[i].reload); // conf_adopt
 }
 
-// What the ring is made of, and where versions belong.
+// Where versions belong.
 static void options__that_reload_are_all_of_a_partition_but_what_it_holds(void **state)
 {
     (void)state;
     size_t count;
     const struct option *o = options_of(OPTION_PARTITION, &count);
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(o[i].reload,
-                         strcmp(o[i].name, "database") != 0 && strcmp(o[i].name, "weight") != 0);
+        assert_int_equal(o[i].reload, strcmp(o[i].name, "database") != 0);
 }
 
 static void options__that_are_secret_are_passwords(void **state)

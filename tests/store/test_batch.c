@@ -72,10 +72,7 @@ static struct fixture *fixture_sized(unsigned limit, size_t max_value)
     assert_non_null(f);
     struct batch_events events = {on_batch_done, on_again, f};
     struct batch_options options = {
-        .id = ID,
-                                    .limit = limit,
-                                    .max_value = max_value,
-                                    .hurry_until = &f->hurry_until};
+        .id = ID, .limit = limit, .max_value = max_value, .hurry_until = &f->hurry_until};
     assert_int_equal(batch_new(&options, &events, &f->batch), ERROR_NONE);
     list_init(&f->queue);
     fake_init(1);
