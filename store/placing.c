@@ -515,6 +515,18 @@ bool placing_idle(const struct placing *p)
     return true;
 }
 
+bool placing_may(const struct placing *p)
+{
+    bool down = false;
+    for (unsigned id = 1; id <= p->partitions; id++) {
+        const struct partition *partition = store_partition(p->store, id);
+        if (p->seen[id - 1].epoch)
+            return true;
+        down |= partition_exists(partition) && pool_state(partition_pool(partition)) == POOL_DOWN;
+    }
+    return !down;
+}
+
 bool placing_done(const struct placing *p)
 {
     return p->layout->placement.epoch && !p->next && all_show(p, &p->layout->placement);

@@ -55,6 +55,10 @@ void placing_leave(struct placing *placing);
 // placing_idle is true while nothing is under way.
 bool placing_idle(const struct placing *placing);
 
+// placing_may is true while a store without a placement may yet get one: a partition shows one, or
+// none is down.
+bool placing_may(const struct placing *placing);
+
 // placing_done is true while the store works by a placement that all members which are up show.
 bool placing_done(const struct placing *placing);
 

@@ -159,7 +159,9 @@ static void dispatch(struct store *store, struct operation *operation)
     bool writes = operation_writes(operation);
     bool alone =
         writes ? store->write_acks == 1 : !operation->quorum && outlook_heard_all(store->outlook);
-    if (writes && store->epoch == 0) { // nobody knows who owns what
+    if (writes && store->epoch == 0 && placing_may(store->placing)) {
+        store_again(store, operation);
+    } else if (writes && store->epoch == 0) { // nobody knows who owns what
         operation->on_done = end;
         store_refuse(store, operation, home);
     } else if (alone && outlook_usual_slot(store->outlook, slot)) {
