@@ -375,6 +375,38 @@ static void limit_newest(struct token *token)
             token->at[i].newest_ms = most;
 }
 
+#define LEFT "the token names a partition that has left the store: read with since=0"
+
+// names_who_left tells whether a token has a position in the log of a partition that is no member,
+// and has no server here: nobody can go on behind it.
+static bool names_who_left(const struct listener *l, const struct token *token)
+{
+    const struct store *store = listener_worker(l)->store;
+    for (unsigned i = 0; i < token->partitions && store_knows(store); i++) {
+        bool exists =
+            i < store_partitions(store) && partition_exists(store_partition(store, i + 1));
+        if (token->at[i].kind != POSITION_START && !exists &&
+            !placement_has(store_placement(store), i + 1))
+            return true;
+    }
+    return false;
+}
+
+// refuse_beyond: a token names a partition that the configuration does not have. It has left the
+// store, or a daemon that was started later knows it.
+static void refuse_beyond(struct listener *l, struct slice since)
+{
+    struct token *token;
+    bool left =
+        token_parse(since, CONF_PARTITIONS_MAX, &token) == ERROR_NONE && names_who_left(l, token);
+    token_free(&token);
+    if (left)
+        reply_problem(l->request, 410, LEFT);
+    else
+        reply_problem(l->request, 503,
+                      "the token names a partition that this daemon does not have");
+}
+
 // read_since answers what is no token.
 static void read_since(struct listener *l, struct slice since)
 {
@@ -387,10 +419,11 @@ static void read_since(struct listener *l, struct slice since)
         switch (token_parse(since, listener_partitions(l), &l->from)) {
         case ERROR_NONE:
             limit_newest(l->from);
-            break;
+            if (names_who_left(l, l->from))
+                reply_problem(l->request, 410, LEFT);
+            return;
         case ERROR_UNAVAILABLE:
-            reply_problem(l->request, 503,
-                          "the token names a partition that this daemon does not have");
+            refuse_beyond(l, since);
             return;
         case ERROR_MALFORMED:
             reply_problem(l->request, 400,

@@ -813,6 +813,8 @@ static enum error look_at_late(struct reader *r)
         return ERROR_MEMORY;
     for (unsigned id = 1; id <= f->count; id++) {
         bool up = outlook_is_up(store_outlook(f->store), id);
+        if (!placement_has(store_placement(f->store), id))
+            continue; // what it has counts for nothing
         for (size_t i = 0; i < r->count && id != r->id; i++) {
             if (!is_looked_at(r, &r->entry[i]))
                 continue;
@@ -1248,6 +1250,14 @@ static enum error prepare(struct follow *f, const struct follow_options *options
     return error;
 }
 
+// leave_out_partition: one that keeps only its number has no log, and nothing is waited for.
+static void leave_out_partition(struct reader *r)
+{
+    r->state = READER_DONE;
+    r->away = r->behind = true;
+    position_of(r)->kind = POSITION_START;
+}
+
 enum error follow_new(struct event_base *base, struct store *store,
                       const struct follow_options *options, const struct follow_events *events,
                       struct follow **follow)
@@ -1273,8 +1283,12 @@ enum error follow_new(struct event_base *base, struct store *store,
         follow_free(follow);
         return error;
     }
-    for (unsigned i = 0; i < count; i++)
-        wait_ms(&f->reader[i], 0); // no callback comes from inside this call
+    for (unsigned i = 0; i < count; i++) {
+        if (partition_exists(store_partition(store, i + 1)))
+            wait_ms(&f->reader[i], 0); // no callback comes from inside this call
+        else
+            leave_out_partition(&f->reader[i]);
+    }
     return ERROR_NONE;
 }
 

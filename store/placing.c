@@ -34,7 +34,7 @@ struct seen {
     struct errand give;   // it one
     struct errand report; // of this server
     bool heard;           // it has spoken since the beginning
-    bool blank;           // it has neither pairs nor a past, or a past as this partition
+    bool free;            // it is not another partition of a store without a placement
     bool stranger;
     uint64_t epoch;
     int64_t behind_since; // clock_ms; 0 = it shows the latest epoch
@@ -278,7 +278,7 @@ static void catch_up(struct placing *p)
     for (unsigned id = 1; id <= p->partitions; id++) {
         struct seen *s = &p->seen[id - 1];
         bool behind = placement_has(placement, id) && is_up(p, id) && s->heard && !s->stranger &&
-                      s->epoch < placement->epoch && (s->epoch || s->blank);
+                      s->epoch < placement->epoch && (s->epoch || s->free);
         if (!behind)
             s->behind_since = 0;
         else if (s->behind_since == 0)
@@ -313,7 +313,7 @@ void placing_heard(struct placing *p, unsigned id, const struct watch *watch)
         latest(p) && watch->epoch && watch->store != placement_store_crc(latest_placement(p));
     s->heard = true;
     s->epoch = watch->epoch;
-    s->blank = watch->id == id || (watch->id == 0 && !watch->has_pairs);
+    s->free = watch->id == id || watch->id == 0;
     if (stranger && !s->stranger)
         tell_stranger(p, id);
     s->stranger = stranger;

@@ -1078,6 +1078,29 @@ void query_drop(struct bytes *sql, const struct slice *keys, const uint64_t *ver
     bytes_append_char(sql, ';');
 }
 
+// append_in_slots goes by the key, for its row's hash may be wrong.
+static void append_in_slots(struct bytes *sql, struct slice slots)
+{
+    bytes_append_text(sql, " AND SUBSTR(");
+    query_quote(sql, slots);
+    bytes_append_text(sql, ",(CRC32(k)&16383)+1,1)='1';");
+}
+
+void query_sweep(struct bytes *sql, const struct query_range *range, struct slice slots,
+                 uint64_t seq)
+{
+    bytes_append_text(sql, "DELETE FROM removed WHERE ");
+    append_range(sql, range);
+    bytes_append_text(sql, " AND version<=(SELECT version FROM pairs WHERE pairs.k=removed.k"
+                           " AND touched IS NULL)");
+    append_in_slots(sql, slots);
+    bytes_append_text(sql, "DELETE FROM pairs WHERE ");
+    append_range(sql, range);
+    bytes_append_text(sql, " AND touched IS NULL AND");
+    append_old(sql, seq);
+    append_in_slots(sql, slots);
+}
+
 void query_log_head(struct bytes *sql, unsigned limit)
 {
     bytes_format(sql, "SELECT seq,version,op FROM changes ORDER BY seq LIMIT %u", limit);

@@ -307,6 +307,11 @@ void query_list(struct bytes *sql, const struct query_range *range, uint64_t flo
 void query_dead(struct bytes *sql, uint64_t floor, uint64_t seq);
 void query_purge(struct bytes *sql, uint64_t floor, uint64_t seq, unsigned limit);
 
+// query_sweep is a part of a block: deletes the rows of a range that lie in `slots` (as in
+// query_rows_after), unless they were written behind entry `seq` of the log.
+void query_sweep(struct bytes *sql, const struct query_range *range, struct slice slots,
+                 uint64_t seq);
+
 // query_drop is a part of a block: deletes rows that still have these versions, unless they were
 // written behind entry `seq` of the log.
 void query_drop(struct bytes *sql, const struct slice *keys, const uint64_t *versions, size_t count,

@@ -296,6 +296,17 @@ static bool all_read(const struct pass *pass)
     return true;
 }
 
+// end_move remembers what has moved, for sweep_run.
+static bool end_move(struct pass *pass)
+{
+    layout_free(&pass->moved);
+    if (layout_new(present(pass), &pass->moved)) {
+        pass_trouble(pass, PASS_FAILED, "%s", error_text(ERROR_MEMORY));
+        return false;
+    }
+    return put_phase(pass, PLACEMENT_SWEEPING);
+}
+
 bool move_on(struct pass *pass)
 {
     bool well = all_read(pass) && !pass->streams_failed && !pass->verify_failed &&
@@ -309,7 +320,7 @@ bool move_on(struct pass *pass)
     case PASS_JOIN:
         return announce_and_switch(pass);
     case PASS_MOVE:
-        return present(pass)->phase == PLACEMENT_MOVING && put_phase(pass, PLACEMENT_SWEEPING);
+        return present(pass)->phase == PLACEMENT_MOVING && end_move(pass);
     case PASS_SWEEP:
         put_phase(pass, PLACEMENT_SETTLED);
         return false;

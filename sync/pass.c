@@ -21,6 +21,7 @@
 #include "sync/purge.h"
 #include "sync/settle.h"
 #include "sync/stream.h"
+#include "sync/sweep.h"
 #include "sync/verify.h"
 
 // ---------------------------------------------------------------- trouble
@@ -199,6 +200,7 @@ static void make_equal(struct pass *pass)
     purge_raise_floor(pass);
     purge_rows(pass);
     fill_blank(pass);
+    sweep_run(pass);
     verify_run(pass);
     peers_seeded(pass);
     peers_clear_diverts(pass);
@@ -282,5 +284,6 @@ void pass_fini(struct pass *pass)
     free(pass->peer);
     pass->peer = NULL;
     layout_free(&pass->layout);
+    layout_free(&pass->moved);
     throttle_fini(&pass->throttle);
 }

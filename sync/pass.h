@@ -119,6 +119,7 @@ struct pass {
     struct layout *layout;   // the placement; NULL before it is known
     const struct ring *ring; // of the layout: who own
     unsigned unknown;        // a member that the configuration has no section for; 0 = none
+    struct layout *moved;    // the change that this pass has brought about; NULL = none
     uint64_t epoch;          // of the placement that the partitions show
     bool announced;          // and they know what it will be
     enum pass_mode mode;

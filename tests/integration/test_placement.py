@@ -342,6 +342,37 @@ class TestHindrances(PlacementTest):
         self.check_equal()
         load.check(self, server)
 
+    def test_a_feed_after_a_member_has_left(self):
+        """A token that names it is of no use any more; the feed of those that are left goes on without it."""
+        self.found(1, 1, 1)
+        server = self.serve(1, 1, 1)
+        server.put("pair-1", b"new")
+        token = server.request("GET", "/changes?since=0&wait=1").json()["token"]
+        self.want(1, 1, 0)
+        self.expect(CONVERGED)
+        again = server.request("GET", "/changes?since=" + token + "&wait=1")
+        self.assertEqual(again.status, 200, again)
+        server.stop()
+        self.nodes.stop(3)
+        self.addCleanup(self.nodes.start)
+        sections = self.sections((1, 1, 0))
+        sections["partition-3"] = {"weight": 0}
+        for three in (sections, self.sections((1, 1))):
+            server = Server(self.nodes)
+            server.sections = three
+            server.write_config(config_text(server.sections))
+            self.addCleanup(server.discard)
+            server.start()
+            self.assertEqual(server.request("GET", "/changes?wait=1&since=" + token).status, 410)
+            server.put("pair-1", b"newer")
+            news = server.request("GET", "/changes?since=0&wait=1")
+            self.assertEqual(news.status, 200, news)
+            self.assertIn("pair-1", [change["key"] for change in news.json()["changes"]])
+            self.assertIsNone(news.header("Sherd-Stale"))
+            after = server.request("GET", "/changes?wait=1&since=" + news.json()["token"])
+            self.assertEqual(after.status, 200, after)
+            server.stop()
+
     def test_what_was_announced_is_taken_back(self):
         self.found(1, 1)
         self.want(1, 1, 1)

@@ -874,6 +874,20 @@ static void query_mark__writes_nothing_without_the_token(void **state)
     EXPECT(&sql, "SELECT IFNULL(MAX(seq),0)," NOW " FROM changes");
 }
 
+static void query_sweep__deletes_what_lies_in_slots(void **state)
+{
+    (void)state;
+    struct bytes sql = {0};
+    query_sweep(&sql, &(struct query_range){SLICE("a"), SLICE("b'")}, SLICE("01"), 9);
+    EXPECT(&sql, "DELETE FROM removed WHERE k>'a' AND k<='b\\'' AND version<=(SELECT version FROM"
+                 " pairs WHERE pairs.k=removed.k AND touched IS NULL)"
+                 " AND SUBSTR('01',(CRC32(k)&16383)+1,1)='1';"
+                 "DELETE FROM pairs WHERE k>'a' AND k<='b\\'' AND touched IS NULL AND"
+                 "(seq<=9 OR NOT EXISTS(SELECT 1 FROM changes"
+                 " WHERE changes.seq=pairs.seq AND op=1))"
+                 " AND SUBSTR('01',(CRC32(k)&16383)+1,1)='1';");
+}
+
 static void query_log_head__and_query_trim_work_at_the_beginning(void **state)
 {
     (void)state;
@@ -1142,6 +1156,7 @@ int main(void)
         cmocka_unit_test(query_feed_rows__asks_which_entry_speaks_for_each_row),
         cmocka_unit_test(query_changes__leaves_out_keys_of_echoes),
         cmocka_unit_test(query_mark__writes_nothing_without_the_token),
+        cmocka_unit_test(query_sweep__deletes_what_lies_in_slots),
         cmocka_unit_test(query_log_head__and_query_trim_work_at_the_beginning),
         cmocka_unit_test(query_waiting__counts_what_was_written_here),
         cmocka_unit_test(query_fill__writes_a_filler_for_each_number),
