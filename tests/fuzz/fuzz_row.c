@@ -19,19 +19,6 @@ struct made {
     struct row row;
 };
 
-static void check_placement(const struct made *m)
-{
-    struct placement placement;
-    struct layout *layout;
-    if (row_placement(&m->row, &placement))
-        return;
-    assert(m->row.fields == 8 && placement.epoch && is_number(m, 1, placement.epoch));
-    assert(is_number(m, 4, placement.now.replicas) && is_number(m, 6, placement.other.replicas));
-    assert(members_any(&placement.now));
-    assert(layout_new(&placement, &layout) == ERROR_NONE);
-    layout_free(&layout);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // take_length reads the length of a field: 255 is NULL, 254 and 253 are near the limits of keys and
@@ -264,6 +251,19 @@ static void check_check(const struct made *m)
     check_problem(&check, 1 << 20, &why);
     assert(!bytes_failed(&why));
     bytes_fini(&why);
+}
+
+static void check_placement(const struct made *m)
+{
+    struct placement placement;
+    struct layout *layout;
+    if (row_placement(&m->row, &placement))
+        return;
+    assert(m->row.fields == 8 && placement.epoch && is_number(m, 1, placement.epoch));
+    assert(is_number(m, 4, placement.now.replicas) && is_number(m, 6, placement.other.replicas));
+    assert(members_any(&placement.now));
+    assert(layout_new(&placement, &layout) == ERROR_NONE);
+    layout_free(&layout);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
