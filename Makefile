@@ -68,7 +68,7 @@ $(BUILD)/llhttp/%.o: | packages-build
 
 # The clients of the benchmark.
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libsherd.a
-	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsherd.a
 	$(call quiet,link)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
@@ -250,6 +250,11 @@ bench-database: packages-build packages-nodes
 	@$(MAKE) --no-print-directory -j2 all bench-clients
 	@BUILD=$(BUILD) bench/database $(BENCH)
 
+# Many members: balance, movement, and the time that the tables take.
+.PHONY: bench-ring
+bench-ring: $(BUILD)/bench/ring
+	@$<
+
 # Instructions a request, against those in bench/smoke.json; RECORD=yes writes them anew.
 .PHONY: bench-smoke
 bench-smoke:
@@ -273,6 +278,7 @@ help:
 	@echo 'make fuzz             each fuzzer for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench            beside its peers    make bench-smoke       instructions a request, RECORD=yes'
 	@echo 'make bench-database   what a row of a batch costs the database'
+	@echo 'make bench-ring       what a store of many members looks like'
 	@echo 'make lint format check-layers check-headers coverage'
 	@echo 'make definition       database_definition.sql, from store/sql/schema.sql'
 	@echo 'make install uninstall DESTDIR= PREFIX=$(PREFIX)'

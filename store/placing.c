@@ -332,6 +332,8 @@ static bool reports(const struct placing *p)
 
 void placing_up(struct placing *p, unsigned id, bool up)
 {
+    if (!up)
+        p->seen[id - 1].heard = false; // it may come back from a backup
     if (p->options.shared)
         atomic_store(&p->options.shared->thread[p->options.thread].up[id - 1], up);
 }
