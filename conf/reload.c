@@ -93,7 +93,7 @@ static bool tell_clash(const struct conf_partition *partition, unsigned count, s
 
 // mix_partitions makes the partitions of `conf` with what may change of them as in `fresh`.
 static enum error mix_partitions(const struct conf *conf, const struct conf *fresh,
-                                 struct conf_retired **mixed)
+                                 struct bytes *why, struct conf_retired **mixed)
 {
     unsigned count = conf->store.partitions;
     struct conf_retired *m = calloc(1, sizeof *m);
@@ -103,6 +103,10 @@ static enum error mix_partitions(const struct conf *conf, const struct conf *fre
     for (unsigned i = 0; i < count; i++) {
         const struct conf_partition *old = &conf->partition[i];
         const struct conf_partition *new = i < fresh->store.partitions ? &fresh->partition[i] : old;
+        if (conf_partition_exists(old) != conf_partition_exists(new)) {
+            bytes_format(why, "[partition-%u]: with or without a server: needs a restart\n", i + 1);
+            new = old;
+        }
         m->partition[i].id = old->id;
         if (options_copy(OPTION_PARTITION, &m->partition[i], old, new))
             return ERROR_MEMORY;
@@ -115,7 +119,7 @@ static enum error mix_partitions(const struct conf *conf, const struct conf *fre
 static enum error next_partitions(const struct conf *conf, const struct conf *fresh,
                                   struct bytes *why, struct conf_retired **next)
 {
-    enum error error = mix_partitions(conf, fresh, next);
+    enum error error = mix_partitions(conf, fresh, why, next);
     if (error || same_partitions(conf, (*next)->partition) ||
         tell_clash((*next)->partition, conf->store.partitions, why))
         place_free_retired(conf, next);

@@ -392,6 +392,16 @@ static bool names_who_left(const struct listener *l, const struct token *token)
     return false;
 }
 
+#define LACKS "the token names a partition that this daemon does not have"
+
+static bool names_who_lacks(const struct listener *l, const struct token *token)
+{
+    for (unsigned i = 0; i < token->partitions; i++)
+        if (token->at[i].kind != POSITION_START && store_lacks(listener_worker(l)->store, i + 1))
+            return true;
+    return false;
+}
+
 // refuse_beyond: a token names a partition that the configuration does not have. It has left the
 // store, or a daemon that was started later knows it.
 static void refuse_beyond(struct listener *l, struct slice since)
@@ -403,8 +413,7 @@ static void refuse_beyond(struct listener *l, struct slice since)
     if (left)
         reply_problem(l->request, 410, LEFT);
     else
-        reply_problem(l->request, 503,
-                      "the token names a partition that this daemon does not have");
+        reply_problem(l->request, 503, LACKS);
 }
 
 // read_since answers what is no token.
@@ -421,6 +430,8 @@ static void read_since(struct listener *l, struct slice since)
             limit_newest(l->from);
             if (names_who_left(l, l->from))
                 reply_problem(l->request, 410, LEFT);
+            else if (names_who_lacks(l, l->from))
+                reply_problem(l->request, 503, LACKS);
             return;
         case ERROR_UNAVAILABLE:
             refuse_beyond(l, since);

@@ -67,7 +67,8 @@ static void on_trimmed(struct follow *follow, unsigned id, void *context)
 static bool is_away(const struct listener *l, unsigned i)
 {
     const struct position *journal = &l->until->at[i];
-    if (!partition_exists(store_partition(listener_worker(l)->store, i + 1)))
+    const struct store *store = listener_worker(l)->store;
+    if (!partition_exists(store_partition(store, i + 1)) && !store_lacks(store, i + 1))
         return false; // it has left
     return !outlook_is_up(store_outlook(listener_worker(l)->store), i + 1) ||
            journal->kind != POSITION_CURSOR ||

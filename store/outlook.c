@@ -40,7 +40,8 @@ struct outlook {
     const struct layout *layout; // NULL: all partitions are members
     const struct ring *ring;     // by which they own
     unsigned partitions;
-    uint64_t latest; // the highest epoch that a member shows
+    uint64_t expected; // see outlook_expect
+    uint64_t latest;   // the highest epoch that a member shows
     struct outlook_shared *shared;
     uint64_t floor;
     int64_t fresh_until; // clock_ms; every partition that is up has spoken since
@@ -291,7 +292,12 @@ uint64_t outlook_epoch(const struct outlook *o, unsigned id)
 bool outlook_outdated(const struct outlook *o)
 {
     uint64_t epoch = o->layout ? o->layout->placement.epoch : 0;
-    return o->layout && o->latest > epoch + (o->layout->other != NULL);
+    return o->layout && o->latest > o->expected && o->latest > epoch + (o->layout->other != NULL);
+}
+
+void outlook_expect(struct outlook *o, uint64_t epoch)
+{
+    o->expected = epoch;
 }
 
 bool outlook_fresh(const struct outlook *o)

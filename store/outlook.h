@@ -81,6 +81,9 @@ uint64_t outlook_epoch(const struct outlook *outlook, unsigned id);
 // changes is not known: somebody else may own a key.
 bool outlook_outdated(const struct outlook *outlook);
 
+// outlook_expect notes that up to that epoch the owners stay who they are.
+void outlook_expect(struct outlook *outlook, uint64_t epoch);
+
 // outlook_fresh: every partition that is up has spoken lately.
 bool outlook_fresh(const struct outlook *outlook);
 

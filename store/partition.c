@@ -363,6 +363,7 @@ enum error partition_new(struct event_base *base, const struct partition_options
     error = pool_new(base, &options->pool, &pool_events, &p->pool);
     if (error)
         goto fail;
+    counter_set(&p->stats.state, pool_state(p->pool));
     return ERROR_NONE;
 fail:
     partition_free(partition);

@@ -199,6 +199,14 @@ static bool is_ours(const struct placing *p, const struct placement *placement, 
     return strcmp(latest_placement(p)->store, placement->store) == 0;
 }
 
+// keeps_owners: what comes next is only announced, or settled. A change that was missed is none of
+// that.
+static bool keeps_owners(const struct placing *p, const struct placement *next)
+{
+    const struct placement *now = &p->layout->placement;
+    return next->epoch == now->epoch + 1 && members_equal(&next->now, &now->now);
+}
+
 static void take(struct placing *p, unsigned id, const struct placement *placement)
 {
     struct layout *layout;
@@ -210,6 +218,8 @@ static void take(struct placing *p, unsigned id, const struct placement *placeme
     if (placement->epoch > latest(p) && layout_new(placement, &layout) == ERROR_NONE) {
         layout_free(&p->next);
         p->next = layout; // without memory: with the next watch
+        if (p->layout->placement.epoch && keeps_owners(p, placement))
+            outlook_expect(store_outlook(p->store), placement->epoch);
     }
     renew(p);
 }

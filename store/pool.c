@@ -21,8 +21,6 @@ enum {
     WATCH_SQL_MAX = 2048, // bytes
 };
 
-#define HAS_LEFT "it has left the store"
-
 // A place for one connection.
 struct place {
     struct pool *pool;
@@ -333,8 +331,6 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
     struct pool *pool = context;
     (void)fd;
     (void)what;
-    if (!conf_partition_exists(pool->options.partition))
-        return;
     if (pool->state == POOL_UP)
         open_closed_places(pool);
     else if (connection_state(pool->place[0].connection) == CONNECTION_CLOSED)
@@ -376,7 +372,7 @@ enum error pool_new(struct event_base *base, const struct pool_options *options,
         open_place(&p->place[0]);
     } else {
         p->state = POOL_DOWN;
-        snprintf(p->why, sizeof p->why, HAS_LEFT);
+        snprintf(p->why, sizeof p->why, "it has left the store");
     }
     return ERROR_NONE;
 }
@@ -399,17 +395,11 @@ void pool_reload(struct pool *pool, const struct conf_partition *partition)
 {
     char name[24];
     pool->options.partition = partition;
-    if (!conf_partition_exists(partition)) {
-        go_down(pool, ERROR_UNAVAILABLE, HAS_LEFT);
-        return;
-    }
     if (pool->options.speaks)
         log_write(LOG_INFO, "%s has other settings: its connections are opened anew",
                   partition_name(pool, name));
     for (unsigned i = 0; i <= pool->options.connections; i++)
         renew(&pool->place[i]);
-    if (pool->state == POOL_DOWN)
-        retry_after_pause(pool); // it may not have existed
     tell_change(pool);
 }
 

@@ -427,7 +427,9 @@ static void reload_partition(struct store *store, struct partition *partition,
         return;
     partition_reload(partition, conf);
     if (!conf_same_server(before, conf) && outlook_is_up(store->outlook, id)) {
+        placing_up(store->placing, id, false);
         outlook_up(store->outlook, id, false);
+        placing_up(store->placing, id, true);
         outlook_up(store->outlook, id, true);
     }
 }

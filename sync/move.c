@@ -25,8 +25,9 @@ enum {
 struct server {
     uint64_t id;
     uint64_t epoch;
-    char name[280]; // host and pid
-    bool reaches[CONF_PARTITIONS_MAX];
+    char name[280];                    // host and pid
+    bool reaches[CONF_PARTITIONS_MAX]; // as it told last
+    bool reached[CONF_PARTITIONS_MAX]; // as it told any partition
 };
 
 struct servers {
@@ -64,6 +65,8 @@ static enum error take_server(const struct row *row, void *context)
     struct server *server = find_server(context, id);
     if (!server)
         return ERROR_MEMORY;
+    for (unsigned i = 0; i < CONF_PARTITIONS_MAX; i++)
+        server->reached[i] |= reaches[i];
     if (server->name[0] && epoch < server->epoch)
         return ERROR_NONE;
     struct bytes name = {0};
@@ -254,8 +257,12 @@ void move_decide(struct pass *pass)
         return;
     case PLACEMENT_ANNOUNCED:
         if (!members_equal(&present(pass)->other, &pass->wanted)) {
-            if (!pass->options.dry_run && may && take_back(pass))
+            if (pass->options.dry_run || !may)
+                return;
+            if (take_back(pass))
                 decide_settled(pass);
+            else
+                pass->mode = PASS_MOVE; // nothing is removed
         } else {
             pass->mode = PASS_JOIN;
         }
@@ -336,7 +343,7 @@ static bool is_reached(struct pass *pass, unsigned id)
     struct servers all = {0};
     bool reached = !read_servers(pass, &all);
     for (size_t i = 0; i < all.count && !reached; i++) {
-        reached = all.server[i].reaches[id - 1];
+        reached = all.server[i].reached[id - 1];
         if (reached)
             pass_trouble(pass, PASS_BUSY,
                          "the server on %s reaches partition-%u: stop it, or stop that partition",

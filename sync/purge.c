@@ -171,8 +171,7 @@ static enum error take_head(const struct row *row, void *context)
     return ERROR_NONE;
 }
 
-// read_by_all returns the number up to which all others have read a log without a gap.
-static uint64_t read_by_all(const struct pass *pass, unsigned source)
+uint64_t purge_read_by_all(const struct pass *pass, unsigned source)
 {
     uint64_t least = pass->peer[source].mark;
     for (unsigned d = 0; d < pass->partitions; d++) {
@@ -214,7 +213,7 @@ static void trim_log(struct hand *hand, size_t i, void *context)
     if (!peer_up(peer) || pass_stopped(pass))
         return;
     uint64_t oldest_ms = peer->mark_ms > keep_ms ? peer->mark_ms - keep_ms : 0;
-    struct head head = {.limit = read_by_all(pass, (unsigned)i),
+    struct head head = {.limit = purge_read_by_all(pass, (unsigned)i),
                         .newest = oldest_ms * 1000 << VERSION_PARTITION_BITS};
     if (head.limit == 0)
         return;

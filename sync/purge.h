@@ -16,4 +16,8 @@ void purge_rows(struct pass *pass);
 // purge_trim_logs deletes the beginning of each log.
 void purge_trim_logs(struct pass *pass);
 
+// purge_read_by_all returns the number up to which all others have read the log of a partition, an
+// index of pass->peer, without a gap; 0 if one of them has not read it to its end.
+uint64_t purge_read_by_all(const struct pass *pass, unsigned source);
+
 #endif

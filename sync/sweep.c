@@ -4,6 +4,7 @@
 #include "store/query.h"
 #include "store/slot.h"
 #include "sync/crew.h"
+#include "sync/purge.h"
 #include "sync/ranges.h"
 #include "sync/retry.h"
 
@@ -24,6 +25,7 @@ static bool choose_slots(const struct pass *pass, const struct peer *peer, char 
     return any;
 }
 
+// What others have not read stays: nobody else may have it.
 static enum error sweep_range(struct hand *hand, struct peer *peer, struct slice slots,
                               const struct range *range)
 {
@@ -34,7 +36,7 @@ static enum error sweep_range(struct hand *hand, struct peer *peer, struct slice
     if (!channel)
         return ERROR_UNAVAILABLE;
     query_guard(&sql, pass->token);
-    query_sweep(&sql, &borrowed, slots, peer->mark);
+    query_sweep(&sql, &borrowed, slots, purge_read_by_all(pass, peer->conf->id - 1));
     query_commit(&sql);
     throttle_wait(&pass->throttle, RANGE_ROWS, 0);
     enum error error = retry_do(pass, peer, channel, &sql);
@@ -51,7 +53,8 @@ static void sweep_peer(struct hand *hand, size_t i, void *context)
     struct range range = {0};
     char slots[SLOT_COUNT];
     (void)context;
-    if (!peer->member || !peer_up(peer) || !choose_slots(pass, peer, slots))
+    if (!peer->member || !peer_up(peer) || !purge_read_by_all(pass, (unsigned)i) ||
+        !choose_slots(pass, peer, slots))
         return;
     enum error error = ranges_init(&ranges, peer, RANGE_ROWS, start, SIZE_MAX);
     while (!error && !pass_stopped(pass) && ranges_next(&ranges, hand, &range))
@@ -64,6 +67,7 @@ static void sweep_peer(struct hand *hand, size_t i, void *context)
 
 void sweep_run(struct pass *pass)
 {
-    if (pass->mode == PASS_SWEEP && pass->moved && !pass->streams_failed)
+    bool brought = !pass->streams_failed && atomic_load(&pass->counts.rejected) == 0;
+    if (pass->mode == PASS_SWEEP && pass->moved && brought)
         crew_run(pass->crew, pass->partitions, sweep_peer, NULL);
 }
