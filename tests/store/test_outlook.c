@@ -914,6 +914,52 @@ static void outlook_place__takes_members_that_nobody_configured(void **state)
     end(f);
 }
 
+static void say_epoch(struct fixture *f, unsigned id, uint64_t epoch)
+{
+    struct watch itself = good(f, id);
+    itself.epoch = epoch;
+    say(f, id, itself, NULL, 0);
+}
+
+static void outlook_outdated__when_somebody_else_may_own(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(2, 0);
+    struct placement p = {.epoch = 3, .now = {.weight = {1, 1}}};
+    struct layout *layout;
+    assert_int_equal(layout_new(&p, &layout), ERROR_NONE);
+    assert_int_equal(outlook_place(f->o, layout), ERROR_NONE);
+    for (unsigned id = 1; id <= 2; id++) {
+        outlook_up(f->o, id, true);
+        say_epoch(f, id, 3);
+    }
+    assert_false(outlook_outdated(f->o));
+    assert_true(outlook_usual(f->o, 1));
+    say_epoch(f, 2, 4);
+    assert_true(outlook_outdated(f->o));
+    assert_false(outlook_usual(f->o, 1));
+    outlook_expect(f->o, 4); // which is only announced
+    assert_false(outlook_outdated(f->o));
+    assert_true(outlook_usual(f->o, 1));
+    outlook_shows(f->o, 1, 5);
+    assert_true(outlook_outdated(f->o));
+    layout_free(&layout);
+    end(f);
+}
+
+static void outlook_outdated__not_by_the_next_epoch_while_both_sides_are_asked(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(THREE, 1);
+    struct layout *l = place(f, PLACEMENT_ANNOUNCED, 2);
+    outlook_shows(f->o, 1, 3);
+    assert_false(outlook_outdated(f->o));
+    outlook_shows(f->o, 1, 4);
+    assert_true(outlook_outdated(f->o));
+    layout_free(&l);
+    end(f);
+}
+
 static void outlook_stranger__is_as_if_it_were_down(void **state)
 {
     (void)state;
@@ -935,6 +981,8 @@ int main(void)
         cmocka_unit_test(outlook_plan__asks_both_homes_of_a_slot_that_moves),
         cmocka_unit_test(outlook_plan__misses_the_home_that_may_yet_decide),
         cmocka_unit_test(outlook_place__takes_members_that_nobody_configured),
+        cmocka_unit_test(outlook_outdated__when_somebody_else_may_own),
+        cmocka_unit_test(outlook_outdated__not_by_the_next_epoch_while_both_sides_are_asked),
         cmocka_unit_test(outlook_stranger__is_as_if_it_were_down),
         cmocka_unit_test(outlook_trusted__only_who_has_said_that_it_has_everything),
         cmocka_unit_test(outlook_trusted__not_who_is_not_seeded_for_these_slots_under_this_id),
