@@ -377,18 +377,27 @@ static void limit_newest(struct token *token)
 
 #define LEFT "the token names a partition that has left the store: read with since=0"
 
-// names_who_left tells whether a token has a position in the log of a partition that is no member,
-// and has no server here: nobody can go on behind it.
+// has_left tells whether a partition is one that the store had. One without a section, whose number
+// is greater than all others, is about to come, and a daemon that was started later knows it.
+static bool has_left(const struct store *store, unsigned id)
+{
+    const struct placement *p = store_placement(store);
+    bool section = id <= store_partitions(store);
+    bool exists = section && partition_exists(store_partition(store, id));
+    bool greatest = true;
+    for (unsigned other = id + 1; other <= CONF_PARTITIONS_MAX; other++)
+        greatest = greatest && !placement_has(p, other);
+    return !exists && !placement_has(p, id) && (section || p->gone[id - 1] || !greatest);
+}
+
+// names_who_left tells whether a token has a position in such a partition's log: nobody can go on
+// behind it.
 static bool names_who_left(const struct listener *l, const struct token *token)
 {
     const struct store *store = listener_worker(l)->store;
-    for (unsigned i = 0; i < token->partitions && store_knows(store); i++) {
-        bool exists =
-            i < store_partitions(store) && partition_exists(store_partition(store, i + 1));
-        if (token->at[i].kind != POSITION_START && !exists &&
-            !placement_has(store_placement(store), i + 1))
+    for (unsigned i = 0; i < token->partitions && store_knows(store); i++)
+        if (token->at[i].kind != POSITION_START && has_left(store, i + 1))
             return true;
-    }
     return false;
 }
 
