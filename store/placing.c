@@ -51,6 +51,7 @@ struct placing {
     int64_t reported_ms; // clock_ms
     uint64_t reported_epoch;
     struct bytes reported; // ids, as they were told
+    struct bytes reached;  // as they are
     bool left;
     unsigned partitions;
     struct seen seen[]; // [partitions]
@@ -393,19 +394,20 @@ static void report(struct placing *p)
 // is_news tells whether what the threads know is something else than was told, and takes it.
 static bool is_news(struct placing *p)
 {
-    struct bytes reached = {0};
-    uint64_t epoch = sum_up(p, &reached);
-    bool news =
-        !bytes_failed(&reached) && (epoch != p->reported_epoch ||
-                                    !slice_equal(bytes_slice(&reached), bytes_slice(&p->reported)));
-    if (news) {
-        bytes_fini(&p->reported);
-        p->reported = reached;
-        p->reported_epoch = epoch;
-    } else {
-        bytes_fini(&reached);
+    bytes_clear(&p->reached);
+    uint64_t epoch = sum_up(p, &p->reached);
+    if (bytes_failed(&p->reached)) {
+        bytes_fini(&p->reached);
+        return false;
     }
-    return news;
+    if (epoch == p->reported_epoch &&
+        slice_equal(bytes_slice(&p->reached), bytes_slice(&p->reported)))
+        return false;
+    const struct bytes told = p->reported;
+    p->reported = p->reached;
+    p->reached = told; // its memory serves the next look
+    p->reported_epoch = epoch;
+    return true;
 }
 
 static void on_report(evutil_socket_t fd, short what, void *context)
