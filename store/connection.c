@@ -526,7 +526,11 @@ static MYSQL *new_handle(void)
     MYSQL *mysql = mysql_init(NULL);
     if (!mysql)
         return NULL;
-    mysql_options(mysql, MYSQL_OPT_NONBLOCK, &stack);
+    // Without the memory for it the library would crash when it connects.
+    if (mysql_options(mysql, MYSQL_OPT_NONBLOCK, &stack)) {
+        mysql_close(mysql);
+        return NULL;
+    }
     mysql_options(mysql, MYSQL_OPT_RECONNECT, &no);
     mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "binary");
     return mysql;
