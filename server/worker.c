@@ -25,6 +25,7 @@ enum {
     BACKLOG = 1024,
     LISTENER_PAUSE_MS = 100,
     LOG_KEEP = 64 * 1024,
+    TIMERS = 256, // of a thread, at the same time
 };
 
 // ---------------------------------------------------------------- clients
@@ -294,6 +295,31 @@ static enum error worker_listen(struct worker *w)
     return ERROR_NONE;
 }
 
+static void on_nothing(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    (void)context;
+}
+
+// reserve_timers makes room for timers at the start: one that could not be set for want of memory
+// would never come, and nobody would know.
+static enum error reserve_timers(struct event_base *base)
+{
+    static const struct timeval later = {3600, 0};
+    struct event *timer = calloc(TIMERS, sizeof *timer);
+    enum error error = timer ? ERROR_NONE : ERROR_MEMORY;
+    unsigned count = 0;
+    while (!error && count < TIMERS) {
+        evtimer_assign(&timer[count], base, on_nothing, NULL);
+        error = evtimer_add(&timer[count++], &later) ? ERROR_MEMORY : ERROR_NONE;
+    }
+    while (count > 0)
+        event_del(&timer[--count]);
+    free(timer);
+    return error;
+}
+
 // Timers of less than a millisecond are for store/gather.h.
 static struct event_base *new_base(void)
 {
@@ -331,6 +357,8 @@ static enum error worker_new(struct workers *all, unsigned number, struct worker
     w->base = new_base();
     if (!w->base || w->wake_fd < 0)
         return ERROR_SYSTEM;
+    if (reserve_timers(w->base))
+        return ERROR_MEMORY;
     event_assign(&w->wake, w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
     event_assign(&w->tick, w->base, -1, EV_PERSIST, on_tick, w);
     evtimer_assign(&w->flush, w->base, on_flush, w);
