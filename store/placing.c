@@ -514,6 +514,7 @@ void placing_free(struct placing **placing)
         fini_errand(&p->seen[i].report);
     }
     bytes_fini(&p->reported);
+    bytes_fini(&p->reached);
     layout_free(&p->layout);
     layout_free(&p->next);
     free(p);
