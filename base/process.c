@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -57,4 +58,17 @@ enum error process_become(const char *user, struct bytes *why)
         return complain(user, "root again at once", why);
     process_hide(); // which a change of user undoes
     return ERROR_NONE;
+}
+
+int process_detach(void *(*run)(void *context), void *context)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int code = pthread_attr_init(&attributes);
+    if (code)
+        return code;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    code = pthread_create(&thread, &attributes, run, context);
+    pthread_attr_destroy(&attributes);
+    return code;
 }

@@ -18,4 +18,8 @@ unsigned long long process_files(unsigned long long wanted);
 // root only, unless it is that user already. ERROR_SYSTEM, and `why` says why not.
 enum error process_become(const char *user, struct bytes *why) MUST_USE;
 
+// process_detach runs run(context) on a thread that nobody waits for, and returns what
+// pthread_create does.
+int process_detach(void *(*run)(void *context), void *context) MUST_USE;
+
 #endif

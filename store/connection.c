@@ -18,6 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "store/check.h"
 #include "store/lookup.h"
 #include "store/query.h"
@@ -26,9 +27,7 @@ enum {
     // The library runs each call on a stack of its own, without a guard page; its default of 60 KiB
     // is too small for name services and TLS.
     STACK_BYTES = 256 * 1024,
-    // Threads that connect through TLS: one that was given up on may stay for as long as a
-    // partition
-    // drips.
+    // Threads that connect through TLS: one that was given up on may stay while a partition drips.
     OPENINGS_MAX = 256,
 };
 
@@ -593,20 +592,6 @@ static void on_opened(evutil_socket_t fd, short what, void *context)
     finish_step(c);
 }
 
-// start_thread returns what pthread_create does.
-static int start_thread(struct opening *o)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int code = pthread_attr_init(&attributes);
-    if (code)
-        return code;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    code = pthread_create(&thread, &attributes, connect_here, o);
-    pthread_attr_destroy(&attributes);
-    return code;
-}
-
 // open_in_thread returns what is wrong if the thread cannot be started, as errno does.
 static int open_in_thread(struct connection *c)
 {
@@ -624,7 +609,7 @@ static int open_in_thread(struct connection *c)
     o->mysql = c->mysql;
     c->mysql = NULL;
     set_tls(o->mysql, c->partition, c->open_ms);
-    int code = start_thread(o);
+    int code = process_detach(connect_here, o);
     if (code) {
         atomic_store(&o->owners, 1);
         release_opening(&o);

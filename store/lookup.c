@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/list.h"
+#include "base/process.h"
 
 // What a thread finds out, for all who wait for it.
 struct search {
@@ -79,20 +80,6 @@ static void *run(void *context)
     return NULL;
 }
 
-// start_thread returns what pthread_create does.
-static int start_thread(struct search *search)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int code = pthread_attr_init(&attributes);
-    if (code)
-        return code;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    code = pthread_create(&thread, &attributes, run, search);
-    pthread_attr_destroy(&attributes);
-    return code;
-}
-
 static struct search *find(const char *host)
 {
     for (struct list *link = searches.next; link != &searches; link = link->next) {
@@ -115,7 +102,7 @@ static int begin(const char *host, struct search **search)
     list_init(&s->waiting);
     memcpy(s->host, host, size);
     list_append(&searches, &s->link);
-    int code = start_thread(s);
+    int code = process_detach(run, s);
     if (code) {
         list_remove(&s->link);
         leave(s);

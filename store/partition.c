@@ -309,12 +309,6 @@ void partition_submit(struct partition *p, struct operation *operation)
     want_work(p);
 }
 
-void partition_refuse(struct partition *p, struct operation *operation)
-{
-    list_append(&p->refused, &operation->link);
-    want_work(p);
-}
-
 void partition_query(struct partition *p, struct partition_request *request)
 {
     request->deadline = clock_ms() + p->options.pool.timeout_ms;

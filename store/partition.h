@@ -55,9 +55,6 @@ void partition_free(struct partition **partition);
 // statement timeout.
 void partition_submit(struct partition *partition, struct operation *operation);
 
-// partition_refuse ends an operation with ERROR_UNAVAILABLE, from the loop.
-void partition_refuse(struct partition *partition, struct operation *operation);
-
 // partition_query sends a statement of its own, outside the queues, as soon as a connection is
 // idle; see store/listing.c. `request` is the caller's until on_answer, which follows from the
 // loop; the answer is NULL if nothing was sent: the partition is DOWN, or was busy for too long.

@@ -33,7 +33,7 @@ struct seen {
     struct errand ask;    // for its placement
     struct errand give;   // it one
     struct errand report; // of this server
-    bool heard;           // it has spoken since the beginning
+    bool heard;           // it has spoken since it came up
     bool free;            // it is not another partition of a store without a placement
     bool stranger;
     uint64_t epoch;
@@ -110,14 +110,14 @@ static void on_told(struct connection *connection, const struct answer *answer, 
 
 // ---------------------------------------------------------------- a new epoch
 
-static uint64_t latest(const struct placing *p)
-{
-    return p->next ? p->next->placement.epoch : p->layout->placement.epoch;
-}
-
 static const struct placement *latest_placement(const struct placing *p)
 {
     return p->next ? &p->next->placement : &p->layout->placement;
+}
+
+static uint64_t latest(const struct placing *p)
+{
+    return latest_placement(p)->epoch;
 }
 
 static void say_members(const struct placement *placement)
@@ -253,9 +253,8 @@ void placing_ask(struct placing *p, unsigned id)
 // programs that do so at the same time agree on one.
 static void give_first(struct placing *p)
 {
-    struct placement placement = {.epoch = 1};
+    struct placement placement = {.epoch = 1, .now = p->wanted};
     struct errand *e = NULL;
-    placement.now = p->wanted;
     for (unsigned id = p->partitions; id >= 1; id--) {
         const struct seen *s = &p->seen[id - 1];
         if (!partition_exists(store_partition(p->store, id)))
@@ -496,11 +495,6 @@ enum error placing_new(struct event_base *base, struct store *store,
     return error;
 }
 
-static void fini_errand(struct errand *e)
-{
-    bytes_fini(&e->sql);
-}
-
 void placing_free(struct placing **placing)
 {
     struct placing *p = *placing;
@@ -509,9 +503,9 @@ void placing_free(struct placing **placing)
     *placing = NULL;
     event_del(&p->report);
     for (unsigned i = 0; i < p->partitions; i++) {
-        fini_errand(&p->seen[i].ask);
-        fini_errand(&p->seen[i].give);
-        fini_errand(&p->seen[i].report);
+        bytes_fini(&p->seen[i].ask.sql);
+        bytes_fini(&p->seen[i].give.sql);
+        bytes_fini(&p->seen[i].report.sql);
     }
     bytes_fini(&p->reported);
     bytes_fini(&p->reached);
@@ -545,9 +539,4 @@ bool placing_may(const struct placing *p)
 bool placing_done(const struct placing *p)
 {
     return p->layout->placement.epoch && !p->next && all_show(p, &p->layout->placement);
-}
-
-const struct layout *placing_layout(const struct placing *p)
-{
-    return p->layout;
 }

@@ -62,6 +62,4 @@ bool placing_may(const struct placing *placing);
 // placing_done is true while the store works by a placement that all members which are up show.
 bool placing_done(const struct placing *placing);
 
-const struct layout *placing_layout(const struct placing *placing);
-
 #endif

@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "store/query.h"
 #include "sync/place.h"
-#include "sync/progress.h"
 
 enum {
     SERVER_SECONDS = 30, // a server that told nothing for so long is no more
@@ -407,10 +406,10 @@ bool move_forget(struct pass *pass)
     }
     next.phase = PLACEMENT_MOVING;
     next.epoch = present(pass)->epoch + 1;
-    if (id <= pass->partitions)
+    if (id <= pass->partitions) {
         atomic_store(&pass->peer[id - 1].state, PEER_APART);
-    if (id <= pass->partitions)
         pass->peer[id - 1].member = false;
+    }
     if (pass->unknown == id)
         pass->unknown = 0;
     if (!pass_all_up(pass)) {

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/log.h"
 #include "base/random.h"
 #include "store/query.h"
 #include "sync/crew.h"
